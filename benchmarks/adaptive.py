@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What a defence makes attackers pay that react to it: `python benchmarks/adaptive.py`.
+"""What a defence costs attackers who react to it: `python benchmarks/adaptive.py`.
 
     python benchmarks/adaptive.py --scene calm --seeds 1,2,3 --defences none,stillwatch --attackers loud
     python benchmarks/adaptive.py --means                # one set of means after the other
     python benchmarks/adaptive.py --honest dev-a dev-b   # whom an allowance touches (STILLWATCH_RANGE)
     python benchmarks/adaptive.py --reword MODEL.gguf    # a local model writes wrappers (extra train)
 
-Every contest's line goes to --out as JSON at once; a second run with the same --out makes what is missing.
-Costs are given as multiples of the undefended one: of the attacker "loud" (one account at full speed), and of
-the same attacker without a defence. It does not know which multiple matters to whom: it prints all.
+Each contest's line is written to --out as JSON at once; a second run with the same --out adds the missing
+ones. Costs are multiples of the undefended cost: that of the attacker "loud" (one account at full speed), and
+that of the same attacker without a defence.
 """
 
 import json
@@ -41,7 +41,7 @@ DEFENCES = (
 )
 DAY_US = 86_400_000_000
 
-# One means after the other, from a plain pool on.
+# Evasions added one after the other, from a plain pool on.
 SWEEP = {
     "pool": Evasion(accounts=20, per_account_day=50, replace=False),
     "bare": Evasion(accounts=20, per_account_day=50, replace=False, words="bare"),
@@ -135,7 +135,7 @@ def table(lines: list[dict]) -> None:
 
 
 def honest(scenes: list[str]) -> None:
-    """Whom an allowance and a ceiling touch: they are set on the first week, and applied to the second."""
+    """Measure whom an allowance and a ceiling affect: set on the first week, applied to the second."""
     shared = Path(os.environ.get("STILLWATCH_RANGE", Path(__file__).parents[2] / "shared" / "range"))
     for name in scenes:
         folder = Path(name) if Path(name).is_dir() else shared / name
@@ -179,7 +179,7 @@ CHATTER = re.compile(
 
 
 def usable(said: str) -> str | None:
-    """The first sentence that a model said, or what it put in quotes, if it asks for reasoning at all."""
+    """Return a model's first sentence, or the part in quotes, if it asks for reasoning at all."""
     quoted = re.search(r'["\u201c]([^"\u201d]{20,160})', said)
     first = re.split(r"(?<=[.!?])\s|\n", (quoted[1] if quoted else said).strip(), maxsplit=1)[0].strip('" ')
     whole = 20 <= len(first) <= 160 and first[-1:] in ".!?"
@@ -187,7 +187,7 @@ def usable(said: str) -> str | None:
 
 
 def reword(model: Path, rounds: int) -> None:
-    """Let a local model say requests for reasoning in other words; print those that will do."""
+    """Let a local model reword requests for reasoning; print the usable ones."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

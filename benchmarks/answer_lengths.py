@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What the length of answers tells: of leads, in which order to read them; of findings, which are false.
+"""What answer lengths reveal: in which order to read leads, and which findings are false.
 
     python benchmarks/answer_lengths.py [WORLD ...] [--fourth FOLDER] ... [--eighteenth FOLDER]
 
 Worlds are those of `other_worlds.py`, scanned at the default dial. The length is `answer_tokens`: half of the
-output tokens of a group's accounts stand in answers of so many tokens or more. A lead is a campaign's if at
-least half of its accounts are. A campaign is found by it if the lead has half of its accounts, and the
+output tokens of a group's accounts are in answers of so many tokens or more. A lead is a campaign's if at
+least half of its accounts are. A lead finds a campaign if it has half of the campaign's accounts and the
 findings do not expose it. Leads count in logs with campaigns only, findings in all.
 """
 
@@ -22,7 +22,7 @@ from other_worlds import World, chosen, code_here, places_of, report_of, world_o
 from stillwatch.report.findings import load
 from stillwatch.scan import Campaign, Lead, ScanResult
 
-FIRST = (3, 5, 10)  # leads of each log that somebody reads
+FIRST = (3, 5, 10)  # leads that somebody reads in each log
 BINS = (0, 192, 256, 400, 600)  # tokens
 ORDERS: dict[str, Callable[[Lead], tuple[float, str]]] = {
     "longest answers": lambda lead: (-lead.answer_tokens, lead.id),
@@ -32,7 +32,7 @@ ORDERS: dict[str, Callable[[Lead], tuple[float, str]]] = {
 
 
 class Truth:
-    """Who is whose in a world, and which of its campaigns the findings expose."""
+    """Which accounts belong to which campaign in a world, and which of its campaigns the findings expose."""
 
     def __init__(self, world: World, result: ScanResult) -> None:
         table = pq.read_table(world.folder / "truth.parquet", columns=["account", "campaign"]).to_pylist()
@@ -48,7 +48,7 @@ class Truth:
         return 2 * sum(account in self.campaign for account in group.accounts) >= len(group.accounts)
 
     def found_by(self, leads: list[Lead]) -> set[str]:
-        """Campaigns that no finding exposes, and that one of these leads has."""
+        """Return the campaigns that no finding exposes and that one of these leads has."""
         return {
             name
             for name in self.size.keys() - self.exposed

@@ -1,4 +1,4 @@
-"""The parser of a benchmark's arguments: its help is the benchmark's own text, line by line."""
+"""The parser of a benchmark's arguments, whose help is the benchmark's own docstring."""
 
 import argparse
 

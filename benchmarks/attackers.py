@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""What each attacker that ships gets: undefended, with detection, with limits, with both. One table.
+"""The yield of each shipped attacker: undefended, with detection, with limits, with both. One table.
 
     python benchmarks/attackers.py --out build/attackers.jsonl --page docs/figures/range-attackers.md
     python benchmarks/attackers.py --base sample --seeds 1 --goals 1000 --attackers loud,chorus
     python benchmarks/attackers.py --base software-quiet --goals 1000 --attackers copied_client,cells
     python benchmarks/attackers.py --attackers naive:queue=next --defences allowance+stillwatch/holds
 
-Every seed has other honest people; levels and limits are set on people who are not among them. A contest ends
-with its goal, with the money ($5 an answer wanted), or after --days. A goal of 100,000 is not replayed: see
-`extended`. Each contest is a line of --out at once; a second run makes what is missing. It does not know what
-an attacker's time is worth: answers per dollar and answers per day stand side by side.
+Every seed has other honest people; levels and limits are set on people outside the contest. A contest ends
+with its goal, with the money ($5 per answer wanted), or after --days. A goal of 100,000 is not replayed: see
+`extended`. Each contest is written to --out at once; a second run adds the missing ones. Answers per dollar
+and answers per day are shown together, as the value of an attacker's time is unknown.
 """
 
 import argparse
@@ -36,11 +36,11 @@ from stillwatch.range.interval import over_seeds
 from stillwatch.range.scenes import Scene, read_scene, shipped_scenes
 
 ROOT = Path(__file__).resolve().parents[1]
-USUAL = "dev-a"  # whose people, unless said
+USUAL = "dev-a"  # the default honest population
 DEFENCES = ("none", "stillwatch", "ceiling", "allowance", "stillwatch+allowance")
-LARGER = {"chorus": "chorus:accounts=60:per_account_day=200"}  # what an attacker takes for 10,000 and more
-ENOUGH = 3_000  # up to so many the scene's own questions suffice
-USD_AN_ANSWER = 5.0  # what the money allows: nobody is stopped by it before the account market is
+LARGER = {"chorus": "chorus:accounts=60:per_account_day=200"}  # the attacker's choice from 10,000 on
+ENOUGH = 3_000  # up to this goal the scene's own questions suffice
+USD_AN_ANSWER = 5.0  # large enough that the account market, not the money, is the limit
 HEADS = (
     "attacker", "wants", "defence", "got", "days", "dollars", "accounts", "stopped",
     "honest requests refused", "honest accounts stopped",
@@ -53,19 +53,19 @@ NOTES = (
 
 
 def scene_of(base: str) -> Scene:
-    """Give the shipped scene of a name, else the scene `calm` among the people of a base."""
+    """Return the shipped scene of a name, else the scene `calm` among the people of a base."""
     scene = read_scene(shipped_scenes().get(base, shipped_scenes()["calm"]))
     return scene if scene.name == base else replace(scene, people=replace(scene.people, base=base))
 
 
 def marks(base: str, part: str) -> tuple[str, str]:
-    """Give what stands before and after the tables of a base in a page, or of a part of them."""
+    """Return the marks around the tables of a base in a page, or of a part of them."""
     name = " ".join(filter(None, ("attackers", "" if base == USUAL else base, part)))
     return f"<!-- {name} -->", f"<!-- /{name} -->"
 
 
 def field_for(scene: Scene, seed: int, goal: int) -> HonestBackground:
-    """Draw a seed's honest side, with questions enough for a goal: those of every pipeline at hand."""
+    """Draw a seed's honest side, with enough questions for a goal: those of every available pipeline."""
     if goal <= ENOUGH:
         return field_of(scene, seed)
     scene = replace(scene, stock=os.environ["STILLWATCH_RANGE"])
@@ -75,7 +75,7 @@ def field_for(scene: Scene, seed: int, goal: int) -> HonestBackground:
 
 
 class LogKeeper:
-    """No defence: it keeps the log that goes by."""
+    """No defence: it only stores the log."""
 
     NAME = "none"
 
@@ -101,7 +101,7 @@ class LogKeeper:
 
 
 def write_logs(asked: argparse.Namespace, who: list[str]) -> None:
-    """Write the log of each undefended contest, to be scanned."""
+    """Write the log of each undefended contest, for a scan."""
     for seed in map(int, asked.seeds.split(",")):
         for goal in map(int, asked.goals.split(",")):
             field = field_for(scene_of(asked.base), seed, goal)
@@ -115,7 +115,7 @@ def write_logs(asked: argparse.Namespace, who: list[str]) -> None:
 def fought(
     field: HonestBackground, base: str, seed: int, goal: int, days: float, who: str, against: str
 ) -> dict:
-    """Fight one contest; give its line."""
+    """Run one contest; return its line."""
     begun = time.process_time()
     name = LARGER.get(who, who) if goal > ENOUGH else who
     rules, prices = Rules(goal=goal, max_days=days), AttackPrices(usd=USD_AN_ANSWER * goal)
@@ -134,7 +134,7 @@ def number(x: float) -> str:
 
 
 def range_text(values: list[float]) -> str:
-    """Write one value, two as they are, or the mean of more with Student's interval."""
+    """Format one value, two as they are, or the mean of more with Student's interval."""
     if len({number(value) for value in values}) == 1:
         return number(values[0])
     if len(values) == 2:
@@ -144,7 +144,7 @@ def range_text(values: list[float]) -> str:
 
 
 def row(lines: list[dict]) -> tuple[str, ...]:
-    """Write the seeds of one attacker against one defence as a line of the table."""
+    """Format the seeds of one attacker against one defence as a row of the table."""
     first = lines[0]
     mark = "" if all(t["reached"] for t in lines) else " *"
     refused = [100 * t["honest_refused"] / max(1, t["honest_requests"]) for t in lines]
@@ -171,10 +171,10 @@ def row(lines: list[dict]) -> tuple[str, ...]:
 
 
 def extended(lines: list[dict], goal: int) -> str:
-    """Say what a larger goal takes as so many copies of what was fought, side by side.
+    """Estimate a larger goal as parallel copies of a fought contest.
 
-    Against limits that is exact, as they are a rate for each account. Against detection it holds for copies
-    that have nothing in common.
+    Against limits this is exact, as they are rates per account. Against detection it holds for copies that
+    have nothing in common.
     """
     got = [t for t in lines if t["out"] > 0 and not t["cannot_fire"]]
     if not got:
@@ -185,7 +185,7 @@ def extended(lines: list[dict], goal: int) -> str:
 
 
 def grouped(lines: list[dict]) -> dict[tuple[str, int, str], list[dict]]:
-    """Give the seeds of each attacker, goal and defence."""
+    """Return the seeds of each attacker, goal and defence."""
     groups: dict[tuple[str, int, str], list[dict]] = defaultdict(list)
     for told in lines:
         groups[told["asked"], told["goal"], told["defence"]].append(told)
@@ -193,13 +193,13 @@ def grouped(lines: list[dict]) -> dict[tuple[str, int, str], list[dict]]:
 
 
 def table(lines: list[dict]) -> list[str]:
-    """Write the contests, a line for each attacker, goal and defence."""
+    """Format the contests, a row for each attacker, goal and defence."""
     rows = [HEADS, ("---",) * len(HEADS), *(row(some) for some in grouped(lines).values())]
     return ["| " + " | ".join(cells) + " |" for cells in rows]
 
 
 def extended_table(lines: list[dict], most: int, defences: list[str]) -> list[str]:
-    """Write what a goal that is not replayed takes, from the largest that was fought."""
+    """Format the costs of a goal that is not replayed, from the largest fought one."""
     groups = grouped(lines)
     out = [
         f"**{most:,} answers**, not replayed: copies, side by side, of the largest goal that was fought.",
@@ -240,7 +240,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Fight what is missing, print the tables, put them into a page."""
+    """Run missing contests, print the tables, write them to a page."""
     asked = parser().parse_args()
     os.environ.setdefault("STILLWATCH_RANGE", str(ROOT.parent / "shared" / "range"))
     if asked.page:
@@ -278,7 +278,7 @@ def main() -> None:
                         field = field or field_for(scene, seed, goal)
                         try:
                             known[at] = fought(field, asked.base, seed, goal, asked.days, name, against)
-                        except InputError as why:  # nothing there for this attacker
+                        except InputError as why:  # this attacker has none
                             print(f"seed {seed}: {name}: {why}", flush=True)
                             continue
                         with asked.out.open("a") as file:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Is every tampering with the audit trail named, with the right record and cause? And how fast is the trail?
+"""Is every tampering with the audit trail reported, with the right record and cause? How fast is the trail?
 
     python benchmarks/audit.py [--tampers 12000] [--records 50000] [--seed 0] [--json]
 
-Half of the tampers are tried on SQLite, half on a real PostgreSQL, on trails of 12 to 150 records; what each
-is and what must be said of it stands in tests/audit_tampers.py. It cannot try what nobody thought of.
+Half of the tampers are tried on SQLite, half on a real PostgreSQL, on trails of 12 to 150 records;
+tests/audit_tampers.py lists them and the expected reports.
 """
 
 import argparse
@@ -32,7 +32,7 @@ LENGTHS = (12, 30, 60, 150)
 
 
 def tampers(url: str, folder: Path, wanted: int, seed: int) -> tuple[Counter[str], list[str]]:
-    """Try tampers on a new trail; give how many of each were tried, and those that were not named."""
+    """Try tampers on a new trail; return how many of each were tried, and those that were not reported."""
     rng = random.Random(seed)
     tried: Counter[str] = Counter()
     missed: list[str] = []
@@ -58,9 +58,9 @@ def tampers(url: str, folder: Path, wanted: int, seed: int) -> tuple[Counter[str
 
 
 def speed(url: str, folder: Path, records: int) -> dict[str, float]:
-    """Append in large and in single transactions, and verify: records a CPU second.
+    """Append in large and in single transactions, and verify: records per CPU second.
 
-    Of this process alone: PostgreSQL's own and the disk's time come on top, and the machine is shared.
+    Only this process counts, without PostgreSQL's own time and the disk's, and the machine is shared.
     """
     with Store(url) as store:
         attach(store, folder / "speed.key")

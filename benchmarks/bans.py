@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Is a ban of DeepSeek by lineage right on LiteLLM's public catalogue of names, under disguise, and how fast?
+"""Is a ban of DeepSeek by lineage right on LiteLLM's public catalogue and under disguise, and how fast?
 
     python benchmarks/bans.py [--release 1.110.2] [--json]
 
-The oracle knows nothing of the lineage table: a simple rule on the text of a name, and exceptions checked by
+The oracle is independent of the lineage table: a simple rule on the text of a name, and exceptions checked by
 hand with a reason each (tests/data/litellm_models.exceptions.tsv). It cannot know what no name and no
-publication says.
+publication states.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from stillwatch.terms.decide import model_verdict
 from stillwatch.terms.load import default_text, loads
 
 DATA = Path(__file__).parent.parent / "tests" / "data"
-REPEATS = 3  # the best of them counts: the machine is shared
+REPEATS = 3  # the best one counts, as the machine is shared
 ORACLE_STUDENT = ("distill", "qwen", "llama")
 
 
 @dataclass(frozen=True)
 class Name:
-    """One row of the catalogue, and what the oracle says of it."""
+    """One row of the catalogue, and the oracle's judgement."""
 
     name: str
     provider: str
@@ -54,7 +54,7 @@ def catalogue() -> list[Name]:
 
 
 def rule(name: str, provider: str) -> str:
-    """The oracle's rule: the plain word, or DeepSeek's own API; a student where it also says another base."""
+    """Return the oracle's rule: the plain word or DeepSeek's own API; a student if it also names a base."""
     text = name.lower()
     if "deepseek" not in text and provider != "deepseek":
         return "other"
@@ -69,7 +69,7 @@ def _rows(file: str) -> Iterator[dict[str, str]]:
 
 
 def says(found: ResolvedName) -> str:
-    """What the table says, in the oracle's words."""
+    """Return the lineage table's answer in the oracle's terms."""
     if found.family == "deepseek":
         return "weights"
     return "student" if "deepseek" in found.teachers else "other"
@@ -86,9 +86,9 @@ def _homoglyphs(name: str, rng: random.Random) -> str:
     )
 
 
-# Ways to write "deepseek" otherwise. The homoglyphs are drawn from our own table: that row says that it is
-# applied, not that the table is complete. `FOREIGN` was chosen without looking at it: 15 of its 20 were seen
-# through at first, before Coptic and letters with strokes and hooks were added.
+# Ways to disguise "deepseek". The homoglyphs are drawn from our own table, so that row shows that it is
+# applied, not that it is complete. `FOREIGN` was chosen without looking at it: 15 of its 20 were recognised
+# at first, before Coptic and letters with strokes and hooks were added.
 DISGUISES: dict[str, Callable[[str, random.Random], str]] = {
     "upper case": lambda n, _: n.upper(),
     "random case": lambda n, r: "".join(r.choice((c.upper(), c)) for c in n),
@@ -121,7 +121,7 @@ DISGUISES: dict[str, Callable[[str, random.Random], str]] = {
     "file name": lambda n, _: f"{n}-Q4_K_M.gguf",
     "URL": lambda n, _: f"https://models.example.com/{n}",
     "percent-encoded": lambda n, _: n.replace("deepseek", "%64eepseek"),
-    # From here on: not expected to be folded. What leaves no trace of the name needs a probe of the endpoint.
+    # From here on not expected to be recognised: only a probe of the endpoint finds a name without traces.
     "letters swapped": lambda n, _: n.replace("deepseek", "depeseek"),
     "letter dropped": lambda n, _: n.replace("deepseek", "deepsek"),
     "letter doubled": lambda n, _: n.replace("deepseek", "deepseeek"),
@@ -153,7 +153,7 @@ FOREIGN = {
     "variation selector": "d\ufe0feepseek-r1",
     "braille blank": "deep\u2800seek-r1",
 }
-# Names of other things that come close; none may be touched.
+# Names of other things that are similar; none may be banned.
 NEAR_MISSES = """
 deepthink-translator deep-seeker-travel deepseeker seek-deep-v1 deep-search-r1 deepl-translate deepgram/nova-3
 deepinfra/meta-llama/Llama-3.3-70B-Instruct deepset/roberta-base deepmind/gopher deep-research-preview r1
@@ -178,7 +178,7 @@ def main() -> None:
 
 
 def on_catalogue(names: list[Name]) -> dict[str, object]:
-    """Compare what the table says with the oracle, over a catalogue."""
+    """Compare the table's answers with the oracle, over a catalogue."""
     found = {one.name: says(resolve(one.name)) for one in names}
     of = {kind: [one for one in names if one.expected == kind] for kind in ("weights", "student", "other")}
     lineage = of["weights"] + of["student"]
@@ -198,7 +198,7 @@ def on_catalogue(names: list[Name]) -> dict[str, object]:
 
 
 def on_disguises() -> dict[str, object]:
-    """Write DeepSeek's names in other ways; list by way what was not seen through."""
+    """Disguise DeepSeek's names; list by kind of disguise those not recognised."""
     rng = random.Random(11)
     plain = [one.name for one in catalogue() if one.expected == "weights" and "deepseek" in one.name.lower()]
     tried, folded, missed = 0, 0, Counter[str]()
@@ -223,7 +223,7 @@ def on_disguises() -> dict[str, object]:
 
 
 def speed(names: list[Name]) -> dict[str, object]:
-    """Time a name's resolution, uncached, and a verdict of terms with one ban, on new and on seen names."""
+    """Time a name's uncached resolution, and a policy verdict with one ban, on new and on seen names."""
     ban = '\n[[ban]]\nfamily = "deepseek"\n'
     terms = loads(default_text() + ban, "benchmark")
     resolving = _times(resolve, [one.name for one in names])

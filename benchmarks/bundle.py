@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What an evidence bundle's own checker computes again, alone, and whether every flipped bit is named.
+"""What an evidence bundle's own checker recomputes by itself, and whether it reports every flipped bit.
 
     python benchmarks/bundle.py [--scene sample] [--scene /work/shared/range/dev-a] [--flips 300] [--json]
 
-A scene is a folder with exchanges.parquet and accounts.parquet. Each is scanned, every case of it exported,
-and each bundle checked by `python -I -S verify.py`: without Stillwatch, without any package.
+A scene is a folder with exchanges.parquet and accounts.parquet. Each is scanned, every case exported, and
+each bundle checked by `python -I -S verify.py`: without Stillwatch, without any package.
 """
 
 import argparse
@@ -32,7 +32,7 @@ NOW_US = 1_790_000_000_000_000
 
 
 def alone(bundle: Path, key: str) -> tuple[dict[str, Any], float]:
-    """Run a bundle's checker; give what it says, and how many seconds it took."""
+    """Run a bundle's checker; return its output and its seconds."""
     begun = time.perf_counter()
     words = [sys.executable, "-I", "-S", str(bundle / "verify.py"), "--key", key, "--json"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
@@ -40,7 +40,7 @@ def alone(bundle: Path, key: str) -> tuple[dict[str, Any], float]:
 
 
 def flips(bundle: Path, many: int, rng: random.Random) -> int:
-    """Flip single bits in files of a bundle; give how many were named."""
+    """Flip single bits in files of a bundle; return how many were reported."""
     files = sorted(path for path in bundle.rglob("*") if path.is_file() and path.name != verify.DRAFT)
     named = 0
     for _ in range(many):
@@ -56,7 +56,7 @@ def flips(bundle: Path, many: int, rng: random.Random) -> int:
 
 
 def scene(folder: Path, many: int, work: Path) -> list[dict[str, Any]]:
-    """Scan a scene and export its cases; give a row for each."""
+    """Scan a scene and export its cases; return a row for each."""
     log, accounts = folder / "exchanges.parquet", folder / "accounts.parquet"
     result = run([log], accounts=accounts)
     rows = []

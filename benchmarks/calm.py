@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Worlds without a campaign: honest accounts of the development scenes, re-drawn; each finding is false.
+"""Worlds without a campaign: honest accounts of the development scenes, re-drawn. Every finding is false.
 
     python benchmarks/calm.py [--shared ../shared/range] [--seeds 4]
 
-Every seed keeps 70 % of a scene's honest accounts; odd seeds also turn each account's clock by whole days
-within the fortnight, so that what started together no longer does. It does not know the scan's constants.
+Every seed keeps 70 % of a scene's honest accounts; odd seeds also shift each account's clock by whole days
+within the fortnight, so that accounts no longer start together.
 """
 
 import tempfile
@@ -23,7 +23,7 @@ SPAN_DAYS = 14
 
 
 def world(scene: Path, seed: int) -> pa.Table:
-    """The exchanges of one re-drawn honest population."""
+    """Return the exchanges of one re-drawn honest population."""
     truth = pq.read_table(scene / "truth.parquet")
     honest = truth.filter(pc.is_null(truth["campaign"]))["account"].to_pylist()
     rng = np.random.default_rng(seed)

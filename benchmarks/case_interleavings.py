@@ -1,8 +1,8 @@
-"""Whether a record, act or verdict of the cases can be lost, doubled or come back: see `state_interleavings`.
+"""Can a record, act or verdict of the cases be lost, doubled or come back? See `state_interleavings`.
 
-Several processes look at and judge the same few cases at once. Some are killed, some find no room on the
-disk. This process has the database open meanwhile: it writes, opens and closes it a second time, copies it,
-or finds a copy in its place. PostgreSQL is killed instead.
+Several processes look at and judge the same few cases at once. Some are killed, some find the disk full. This
+process has the database open meanwhile: it writes, opens and closes it a second time, copies it, or finds a
+copy in its place. PostgreSQL is killed instead.
 """
 
 import random
@@ -38,8 +38,8 @@ from stillwatch.cases.store import Store  # noqa: E402
 from stillwatch.units import utc_us  # noqa: E402
 
 CASES = 3
-VERIFIED_EACH = 20  # interleavings: reading the whole trail takes longer the longer it is
-NO_ROOM_BYTES = (4_096, 400_000)  # from nothing to some pages of the log; what is printed fits
+VERIFIED_EACH = 20  # interleavings between two verifications, which take longer as the trail grows
+NO_ROOM_BYTES = (4_096, 400_000)  # from nothing to some pages of the log; output still fits
 WRITER = f"""
 sys.path[:0] = [{str(ROOT / "benchmarks")!r}]
 from case_interleavings import write
@@ -49,7 +49,7 @@ def act(words):
 
 
 def write(url: str, key: str, name: str, count: str, *case_ids: str) -> None:
-    """Look and judge by turns, as another process; print each that was answered with success."""
+    """Look and judge alternately, as another process; print each success."""
     with Store(url) as store:
         attach(store, Path(key))
         for k in range(int(count)):
@@ -58,7 +58,7 @@ def write(url: str, key: str, name: str, count: str, *case_ids: str) -> None:
 
 
 def do_one(store: Store, mark: str, case_id: str | None) -> None:
-    """Leave a mark in the database: as what was looked at, or as the reason of a verdict."""
+    """Leave a mark in the database: as the subject of a view, or as the reason of a verdict."""
     if case_id is None:
         store.look("ann", "looked", mark, {}, utc_us())
     else:
@@ -67,7 +67,7 @@ def do_one(store: Store, mark: str, case_id: str | None) -> None:
 
 
 class CaseWorld:
-    """One database of cases, who writes to it, and what must be in it."""
+    """One database of cases, its writers, and its expected contents."""
 
     def __init__(self, place: Path, seed: int, server: postgres_server.PostgresServer | None) -> None:
         self.random, self.outcome = random.Random(seed), Outcome()
@@ -85,8 +85,8 @@ class CaseWorld:
         )
         with self.store.reading() as db:
             self.case_ids = list(db.execute(select(tables.cases.c.id)).scalars())
-        self.must: set[str] = set()  # marks that were answered with success
-        self.may: set[str] = set()  # marks that somebody began to leave
+        self.must: set[str] = set()  # marks that were acknowledged
+        self.may: set[str] = set()  # marks whose writing was started
         self.copies: list[tuple[Path, set[str]]] = []
         self._writers = ForkedCommands(place, WRITER)
 
@@ -102,7 +102,7 @@ class CaseWorld:
     # --- what happens ---
 
     def other_process(self) -> None:
-        """Another process writes; it may be killed, or find no room."""
+        """Let another process write; it may be killed, or find the disk full."""
         name, count = f"p{self.random.randrange(1 << 40)}", self.random.randint(1, 8)
         self.may |= {f"{name}-{k}" for k in range(count)}
         killed = self.random.uniform(0, 0.4) if self.random.random() < 0.4 else None
@@ -124,7 +124,7 @@ class CaseWorld:
                 self.must.add(mark)
 
     def second_handle(self) -> None:
-        """This process opens the database once more, and closes it: what once dropped its locks."""
+        """Open and close the database once more in this process, which once dropped its locks."""
         with suppress(CaseError):
             self._attached().close()
             self.outcome.did["second handles"] += 1
@@ -135,7 +135,7 @@ class CaseWorld:
         self.outcome.did["restarts"] += 1
 
     def copy(self) -> None:
-        """While others write: what was answered before is in it."""
+        """Copy while others write: everything acknowledged before is in the copy."""
         must, to = set(self.must), self.place / f"copy-{len(self.copies)}.db"
         with closing(sqlite3.connect(self.path)) as db, closing(sqlite3.connect(to)) as backup:
             db.backup(backup)
@@ -143,7 +143,7 @@ class CaseWorld:
         self.outcome.did["copies made"] += 1
 
     def put_back(self) -> None:
-        """Put a copy in the place of the database while this process has it open: it must not go on."""
+        """Replace the database by a copy while this process has it open: it must not continue."""
         copied, must = self.random.choice(self.copies)
         for path in self.place.glob("cases.db-*"):
             path.unlink()
@@ -159,7 +159,7 @@ class CaseWorld:
         self.outcome.did["copies put back"] += 1
 
     def lose_database(self) -> None:
-        """PostgreSQL is ended or killed, and comes again after a moment."""
+        """Stop or kill PostgreSQL, which restarts after a moment."""
         assert self._server is not None
         self._server.stop(self.random.choice((signal.SIGINT, signal.SIGKILL)))
         time.sleep(self.random.uniform(0.0, 0.3))
@@ -188,7 +188,7 @@ class CaseWorld:
         self.compare()
 
     def compare(self) -> None:
-        """Compare what must be in the database with what another handle reads there."""
+        """Compare the expected contents with what another handle reads."""
         with self._attached() as fresh:
             found: Counter[str] = Counter()
             with fresh.reading() as db:
@@ -205,7 +205,7 @@ class CaseWorld:
             self.outcome.wrong += [f"lost: {one}" for one in self.must - found.keys()]
             self.outcome.wrong += [f"out of nowhere: {one}" for one in found.keys() - self.may]
             self.outcome.wrong += [f"doubled: {one}" for one, count in found.items() if count > 1]
-            self.must = set(found)  # what nobody was told of counts from now on, too
+            self.must = set(found)  # from now on, unacknowledged writes count too
             if self.outcome.interleavings % VERIFIED_EACH == 0 and isinstance(
                 broken := verify(fresh), Broken
             ):
@@ -213,7 +213,7 @@ class CaseWorld:
 
 
 def interleave_cases(n: int, seed: int, seconds: float = 86_400, in_postgres: bool = False) -> Outcome:
-    """Let `n` interleavings happen to a database of cases, or as many as fit in the time."""
+    """Run `n` interleavings on a database of cases, or as many as fit in the time."""
     end = time.monotonic() + seconds
     with ExitStack() as ends:
         place = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="stillwatch-cases-")))

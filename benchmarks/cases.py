@@ -1,9 +1,9 @@
-"""Figures on cases: whom actions touch, undo, folding again, and how long a case of 25,000 accounts takes.
+"""Figures on cases: whom actions affect, undo, repeated folding, and the time for a case of 25,000 accounts.
 
     python benchmarks/cases.py [--scenes DIR] [--histories N]
 
-scenes: where dev-a and dev-b lie (exchanges.parquet, accounts.parquet, truth.parquet); without them the
-shipped sample alone is scanned. Prints one Markdown table.
+scenes: the folder of dev-a and dev-b (exchanges.parquet, accounts.parquet, truth.parquet); without it only
+the shipped sample is scanned. Prints one Markdown table.
 """
 
 import argparse
@@ -39,7 +39,7 @@ MOVING = ("updated_us", "revision")
 
 @dataclass(frozen=True)
 class Touched:
-    """Whom actions on a scene's cases would touch."""
+    """Whom actions on a scene's cases would affect."""
 
     named: int
     named_honest: int
@@ -49,7 +49,7 @@ class Touched:
 
 
 def rows(store: Store, tables: tuple[Any, ...], but: tuple[str, ...] = ()) -> list[list[str]]:
-    """What some tables hold, in an order of its own."""
+    """Return the contents of some tables, sorted."""
     with store.reading() as db:
         return [
             sorted(
@@ -61,7 +61,7 @@ def rows(store: Store, tables: tuple[Any, ...], but: tuple[str, ...] = ()) -> li
 
 
 def scene(folder: Path, at: Path) -> Touched:
-    """Scan a scene, fold it, and count whom the recommended actions touch."""
+    """Scan a scene, fold it, and count whom the recommended actions affect."""
     truth = pq.read_table(folder / "truth.parquet", columns=["account", "campaign"]).to_pylist()
     honest = {row["account"] for row in truth if row["campaign"] is None}
     found = run([folder / "exchanges.parquet"], accounts=folder / "accounts.parquet")
@@ -79,7 +79,7 @@ def scene(folder: Path, at: Path) -> Touched:
 
 
 def made_up(accounts: int, links: bool = True) -> ScanResult:
-    """One campaign of so many accounts, with two links each."""
+    """Build one campaign of so many accounts, with two links each."""
     names = tuple(f"acct_{i:08x}" for i in range(accounts))
     line = tuple(Hour(START + timedelta(hours=h), 700, 350_000) for h in range(300))
     taken = Harvest(210_000, 105_000_000, 9e7, 180_000)
@@ -119,7 +119,7 @@ def made_up(accounts: int, links: bool = True) -> ScanResult:
 
 
 def play(store: Store, case_id: str, rng: random.Random) -> int | None:
-    """Do something random to a case; give the act, or None where nothing was done."""
+    """Do something random to a case; return the act, or None if nothing was done."""
     last = reading.acts(store, case_id)[-1].id
     who, now_us = rng.choice(("ann", "bo", "cy")), NOW_US + rng.randint(0, 1_000)
     by: dict[str, Any] = {"who": who, "why": "because", "now_us": now_us}
@@ -142,11 +142,11 @@ def play(store: Store, case_id: str, rng: random.Random) -> int | None:
     except CaseError:
         return None
     act = reading.acts(store, case_id)[-1].id
-    return act if act > last else None  # to close what is closed so is nothing
+    return act if act > last else None  # closing a closed case does nothing
 
 
 def undone(histories: int, at: Path) -> tuple[int, int, float]:
-    """Play random histories, undo each act. Give how many, how many exactly, median seconds for one."""
+    """Play random histories, undo each act. Return how many, how many exactly, and median seconds each."""
     rng, tried, exact, spent = random.Random(4), 0, 0, []
     tables = (cases, members, hours)
     for k in range(histories):
@@ -162,14 +162,14 @@ def undone(histories: int, at: Path) -> tuple[int, int, float]:
                 spent.append(time.perf_counter() - begun)
                 tried += 1
                 exact += rows(store, tables, MOVING) == before
-                if rng.random() < 0.7:  # let most acts stand
+                if rng.random() < 0.7:  # most acts are kept
                     last = reading.acts(store, case_id)[-1].id
                     handling.undo(store, case_id, last, who="dee", why="x", now_us=NOW_US)
     return tried, exact, sorted(spent)[len(spent) // 2]
 
 
 def timed(what: Callable[[], object], tries: int = 3) -> tuple[float, float]:
-    """Give the least wall and CPU seconds of some tries."""
+    """Return the least wall and CPU seconds of some tries."""
     walls, cpus = [], []
     for _ in range(tries):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -180,7 +180,7 @@ def timed(what: Callable[[], object], tries: int = 3) -> tuple[float, float]:
 
 
 def large(at: Path) -> list[tuple[str, float, float]]:
-    """Give what takes how long with one case of 25,000 accounts: words, wall and CPU seconds."""
+    """Return the times with one case of 25,000 accounts: step, wall and CPU seconds."""
     result = made_up(LARGE)
     fresh = iter(range(100))
 

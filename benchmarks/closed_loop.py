@@ -1,9 +1,9 @@
-"""What the gateway does to a thief's student: `python benchmarks/closed_loop.py OUT`, ten minutes a seed.
+"""The gateway's effect on an extractor's student: `python benchmarks/closed_loop.py OUT`, ten minutes a seed.
 
-The live scenes played with their seeds by `stillwatch.range.live`: a real teacher behind real `serve`
-processes, real clients, real students. Every run is a folder in OUT that stays: killed, it goes on where it
-stopped. `--table --page docs/figures/range-live.md --picture docs/pictures/range-live.svg` writes what
-stands into the page.
+The live scenes are played with their seeds by `stillwatch.range.live`: a real teacher behind real `serve`
+processes, real clients, real students. Every run is a permanent folder in OUT: after a kill it continues.
+`--table --page docs/figures/range-live.md --picture docs/pictures/range-live.svg` writes the results to the
+page.
 """
 
 import json
@@ -35,7 +35,7 @@ def hours(day: float | None, begin: float) -> str:
 
 
 def rows(outcome: LiveOutcome) -> list[str]:
-    """A line for each arm."""
+    """Return a line for each arm."""
     found = []
     begin = read_scene(outcome.scene).campaigns[0].plan.start
     for arm in outcome.arms:
@@ -60,7 +60,7 @@ def rows(outcome: LiveOutcome) -> list[str]:
 
 
 def table(outcomes: list[LiveOutcome]) -> list[str]:
-    """The measured table in Markdown, and beside what the students stand."""
+    """Return the measured table in Markdown, with reference points for the students' scores."""
     lines = [HEADS, "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|---|"]
     for outcome in outcomes:
         lines += rows(outcome)
@@ -74,7 +74,7 @@ def table(outcomes: list[LiveOutcome]) -> list[str]:
 
 
 def standing(out: Path) -> list[LiveOutcome]:
-    """What was played so far."""
+    """Return the outcomes played so far."""
     found = [json.loads(path.read_bytes()) for path in sorted(out.glob(f"*/{OUTCOME}"))]
     return sorted(map(outcome_of, found), key=lambda o: (SCENES.index(o.scene), o.seed))
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How fast the console's pages are, and what axe says of them: `benchmarks/console.py [--axe] [--copies N]`.
+"""How fast the console's pages are, and axe's report on them: `benchmarks/console.py [--axe] [--copies N]`.
 
-Two stores are made: one of 500 cases, one with a case of 25,000 accounts. Each page is asked for through a
-real server on loopback, HTML as a browser gets it; p50 and p95 are of the time until the whole answer is
-there. The first look, with nothing kept, stands apart. Times are milliseconds; CPU is the client's and the
-server's, on average. With --axe each page is opened in Chromium in both schemes. With --copies the store is
-of so many copies of one case, with --records signed audit records.
+Two stores are made: one of 500 cases, one with a case of 25,000 accounts. Each page is requested through a
+real server on loopback, HTML as a browser gets it; p50 and p95 are of the time until the whole answer has
+arrived. The first, uncached request is listed separately. Times are milliseconds; CPU is the client's and the
+server's, on average. With --axe each page is opened in Chromium in both schemes. With --copies the store has
+so many copies of one case, with --records signed audit records.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def many(cases: int) -> ScanResult:
     return dataclasses.replace(whole, campaigns=tuple(found))
 
 
-COPIED = {  # table -> rows of the case that are copied, and what differs from one copy to the next
+COPIED = {  # table -> rows of the case to copy, and the columns that differ between copies
     "cases": (1, {"id": "{id}", "exchanges": "100 + k * 7919 % 100000", "updated_us": "updated_us + k"}),
     "members": (
         5,
@@ -89,7 +89,7 @@ WORDS = {
 
 
 def copy_case(store: Store, copies: int) -> None:
-    """Copy the smallest case so often, straight into the tables; every 2,000th with its evidence."""
+    """Copy the smallest case so often, directly in the tables; every 2,000th with its evidence."""
     numbers = "WITH RECURSIVE n(k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM n WHERE k + 1 < {})"
     with sqlite3.connect(str(store.url.database)) as db:
         case = db.execute("SELECT id FROM cases ORDER BY members LIMIT 1").fetchone()[0]
@@ -104,7 +104,7 @@ def copy_case(store: Store, copies: int) -> None:
 
 
 def add_records(store: Store, records: int, cases: int) -> None:
-    """Put so many records on the trail, signed as always, about the copies in turn."""
+    """Append so many records to the trail, signed as usual, about the copies in turn."""
     for begin in range(0, records, 5_000):
         with store.writing(1_795_500_000_000_000 + begin) as tx:
             for k in range(begin, min(begin + 5_000, records)):
@@ -112,7 +112,7 @@ def add_records(store: Store, records: int, cases: int) -> None:
 
 
 class Served:
-    """A console on a port of this machine, with somebody logged in."""
+    """A console on a port of this machine, with a logged-in user."""
 
     def __init__(self, folder: Path, found: ScanResult, copies: int = 0, records: int = 0) -> None:
         self.store = Store(f"sqlite:///{folder / 'cases.db'}")
@@ -189,7 +189,7 @@ class Served:
         return took_ms, len(got.content)
 
     def after_note(self) -> tuple[float, int]:
-        """Note something on a case, and time the next answer of SQL."""
+        """Write a note on a case, and time the next answer of SQL."""
         form = {"csrf": csrf_in(self.client.get("/queue").text), "text": "hello"}
         assert self.client.post(f"/case/{self.case.id}/note", data=form).status_code == 303
         return self.sql()
@@ -201,12 +201,12 @@ class Served:
 
 
 def cpu_ms() -> float:
-    """Give the processor time of this process and of those that it has ended."""
+    """Return the processor time of this process and of those that it has ended."""
     return sum(os.times()[:4]) * 1000
 
 
 def measure(served: Served, rounds: int) -> list[dict[str, object]]:
-    """Ask for each page so often; the first time apart."""
+    """Request each page so often; the first time separately."""
     asks: dict[str, Callable[[], tuple[float, int]]] = {
         name: partial(served.ask, path) for name, path in served.pages().items()
     }
@@ -225,7 +225,7 @@ def measure(served: Served, rounds: int) -> list[dict[str, object]]:
 
 
 def axe(served: Served) -> tuple[int, int, float]:
-    """Open every page in both schemes; give pages looked at, violations, and the slowest load in ms."""
+    """Open every page in both schemes; return pages checked, violations, and the slowest load in ms."""
     from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
 
@@ -256,7 +256,7 @@ def axe(served: Served) -> tuple[int, int, float]:
 
 
 def main() -> None:
-    """Make the stores, ask for the pages, print the figures."""
+    """Make the stores, request the pages, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--axe", action="store_true", help="look at the pages in Chromium too")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes the picture of the console that docs show: `console_pictures.py ADDRESS NAME PASSWORD OUT_FOLDER`.
+"""Takes the picture of the console for the docs: `console_pictures.py ADDRESS NAME PASSWORD OUT_FOLDER`.
 
 The console must run at ADDRESS; NAME may be any user. Needs Debian's chromium and playwright.
 """
@@ -24,7 +24,7 @@ def enter(page: Page, address: str, name: str, password: str) -> None:
 
 
 def main() -> None:
-    """Take the picture and say how large it became."""
+    """Take the picture and report its size."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("address", "name", "password"):
         parser.add_argument(name)

@@ -1,10 +1,10 @@
-"""Write what samples buy: `scan/curve.toml` from students that benchmarks/distill.py trained.
+"""Write what samples buy: `scan/curve.toml`, from students that benchmarks/distill.py trained.
 
     python benchmarks/distill.py OUT          # about 40 CPU-minutes
     python benchmarks/curve.py OUT            # from its scores
     python benchmarks/curve.py --page         # from the table it left in docs/distill-training.md
 
-Only students of the greedy teacher that learnt traces count, and only sizes that all the seeds have.
+Only students of the greedy teacher that learned traces count, and only sizes that all the seeds have.
 `--page` also writes `scan/real_student.toml`, from the table of SmolLM2 in docs/figures/distill-training.md.
 """
 
@@ -31,7 +31,7 @@ Found = dict[int, tuple[int, tuple[int, ...]]]  # samples -> tokens, right of HE
 
 
 def of_page(text: str) -> tuple[int, Found]:
-    """Read the table as benchmarks/distill.py wrote it: the teacher's right answers, then each size."""
+    """Parse the table of benchmarks/distill.py: the teacher's right answers, then each size."""
     teacher, found = 0, {}
     for line in text.splitlines():
         if told := TEACHER.match(line):
@@ -43,7 +43,7 @@ def of_page(text: str) -> tuple[int, Found]:
 
 
 def of_scores(out: Path) -> tuple[int, Found]:
-    """Read the scores that stand in a folder of benchmarks/distill.py."""
+    """Read the scores in a folder of benchmarks/distill.py."""
     each: dict[int, dict[int, dict]] = defaultdict(dict)
     for path in out.glob("greedy_traces_*/score.json"):
         score = json.loads(path.read_text())
@@ -58,7 +58,7 @@ def of_scores(out: Path) -> tuple[int, Found]:
 
 
 def written(teacher: int, found: Found) -> str:
-    """Give the file."""
+    """Return the file."""
     seeds = len(next(iter(found.values()))[1])
     lines = [
         "# What samples of a teacher bought a student, as measured. Written by benchmarks/curve.py.",
@@ -77,7 +77,7 @@ def written(teacher: int, found: Found) -> str:
 
 
 def real(text: str) -> str:
-    """Give the file of the real student from its table."""
+    """Return the file of the real student from its table."""
     lines = text.splitlines()
     head = next(n for n, line in enumerate(lines) if REAL_HEAD.match(line))
     of = int(REAL_HEAD.match(lines[head])[1].replace(",", ""))
@@ -97,7 +97,7 @@ def real(text: str) -> str:
 
 
 def main() -> None:
-    """Write the file, or say that there is nothing to write it from."""
+    """Write the file, or report that its sources are missing."""
     parser = parser_of(__doc__)
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("--page", action="store_true", help="from the table in docs/distill-training.md")

@@ -1,11 +1,11 @@
-"""What each part costs a day at a million, 10^8 and 10^9 exchanges: core-hours, GB, dollars.
+"""The daily cost of each part at a million, 10^8 and 10^9 exchanges: core-hours, GB, dollars.
 
     python benchmarks/daily_cost.py                                # the tables
     python benchmarks/daily_cost.py --write                        # into docs/, and the picture
     python benchmarks/daily_cost.py --segments                     # measures an exchange in a segment
 
-All that was measured, assumed or looked up stands in daily_cost.toml, with its source. What is larger than
-what was measured is taken in proportion: the column "times measured" says how far. It measures no time.
+daily_cost.toml has everything that was measured, assumed or looked up, with its source. Larger amounts are
+extrapolated proportionally: the column "times measured" shows how far. Nothing is timed here.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from arguments import parser_of
 
 ROOT = Path(__file__).parent.parent
 FACTS = Path(__file__).with_suffix(".toml")
-MOST_SCANNED = 134_000_000  # exchanges looked at at once: stillwatch.actors.spread refuses more
+MOST_SCANNED = 134_000_000  # exchanges scanned at once: stillwatch.actors.spread refuses more
 VOLUMES = (10**6, 10**8, 10**9)  # exchanges a day
 PICTURE = ROOT / "docs" / "pictures" / "scale.svg"
 HOUR_US, GB = 3.6e9, 1e9
@@ -46,26 +46,26 @@ class Facts:
         return float(self.all["price"][name]["usd"])
 
     def times(self, name: str, exchanges: float) -> float | None:
-        """How many times as many exchanges as were measured; None where the number does not matter."""
+        """Return the ratio to the measured number of exchanges; None if the number does not matter."""
         known = self.all["measured"][name].get("up_to")
         return exchanges / known if known else None
 
 
 @dataclass(frozen=True)
 class PartCost:
-    """One part on one day. None: it takes none worth a figure, or none was measured."""
+    """One part on one day. None: negligible, or not measured."""
 
     name: str
     core_hours: float | None
     gb: float | None
     usd: float
     times: float | None
-    fits: bool = True  # on machines that can be rented, as the product is today
+    fits: bool = True  # on machines for rent, as the product is today
     counted: bool = True  # in the sum
 
 
 def costs(facts: Facts, a_day: float) -> list[PartCost]:
-    """Give each part's cost for so many exchanges a day."""
+    """Return each part's cost for so many exchanges a day."""
     return [
         _serve(facts, "whole replies", "reply_us", a_day, counted=True),
         _serve(facts, "streams", "stream_us", a_day, counted=False),
@@ -122,7 +122,7 @@ def _features(facts: Facts, engine: str, a_day: float) -> PartCost:
 
 
 def number(value: float | None) -> str:
-    """Two digits that count.
+    """Format with two significant digits.
 
     >>> number(0.1234), number(12.4), number(1214.0), number(0.0012), number(None)
     ('0.12', '12', '1,200', '< 0.01', '–')
@@ -135,7 +135,7 @@ def number(value: float | None) -> str:
 
 
 def table(facts: Facts, a_day: int) -> list[str]:
-    """The lines of one volume's table. The sum is of what runs: gateways count once, for whole replies."""
+    """Return the lines of a volume's table. The sum counts gateways once, for whole replies."""
     found = costs(facts, a_day)
     lines = [
         f"**{a_day:,} exchanges a day**",
@@ -155,7 +155,7 @@ def table(facts: Facts, a_day: int) -> list[str]:
 
 
 def span(days: float) -> str:
-    """A length of time in the unit that suits it.
+    """Return a length of time in a suitable unit.
 
     >>> span(3.07), span(0.0307), span(0.00307)
     ('3.1 days', '44 minutes', '4 minutes')
@@ -164,7 +164,7 @@ def span(days: float) -> str:
 
 
 def full_tables(facts: Facts) -> list[str]:
-    """Each volume's table, then what they rest on."""
+    """Return each volume's table, then its sources."""
     lines = [line for a_day in VOLUMES for line in table(facts, a_day)]
     kept = [span(facts.measured("detector_default") / a_day) for a_day in VOLUMES]
     lines += [
@@ -194,7 +194,7 @@ SUMMARY = {
 
 
 def summary(facts: Facts) -> list[str]:
-    """The parts that make a difference: dollars a day at each volume."""
+    """Return the parts that matter: dollars a day at each volume."""
     lines = ["| exchanges a day | a million | a hundred million | a thousand million |", "|---|---|---|---|"]
     for start, said in SUMMARY.items():
         cells = []
@@ -206,12 +206,12 @@ def summary(facts: Facts) -> list[str]:
 
 
 def part(facts: Facts, start: str, a_day: float) -> PartCost:
-    """Give the part whose name begins so."""
+    """Return the part whose name starts with `start`."""
     return next(one for one in costs(facts, a_day) if one.name.startswith(start))
 
 
 def estimate(facts: Facts) -> list[str]:
-    """What was first estimated for a thousand million exchanges a day, and what was found."""
+    """Compare the first estimate for a thousand million exchanges a day with the result."""
     most = VOLUMES[-1]
     a_day = f"{facts.measured('segment_bytes') * most / GB:,.0f}"
     whole = number(facts.measured("scan_us") * most / HOUR_US)
@@ -233,7 +233,7 @@ def estimate(facts: Facts) -> list[str]:
     ]
 
 
-PLACES = {  # the page and the name of the marks between which it stands
+PLACES = {  # page -> the name of its marks
     (ROOT / "docs" / "figures" / "scale.md", "daily-cost"): full_tables,
     (ROOT / "docs" / "scale.md", "daily-cost"): summary,
     (ROOT / "docs" / "scale.md", "first-estimate"): estimate,
@@ -241,13 +241,13 @@ PLACES = {  # the page and the name of the marks between which it stands
 
 
 def picture(facts: Facts) -> str:
-    """The parts and their volumes, as SVG."""
+    """Return the parts and their volumes, as SVG."""
     volumes = {a_day: {one.name: one.gb for one in costs(facts, a_day)} for a_day in VOLUMES}
     return daily_cost_picture.picture(facts.measured("segment_bytes"), volumes)
 
 
 def long_texts(batch: Any) -> Any:
-    """The sample's rows with a request and an answer of 300 words each, drawn anew: nobody shares any."""
+    """Return the sample's rows with a random request and answer of 300 words each; no texts are shared."""
     import numpy as np
     import pyarrow as pa
 
@@ -292,7 +292,7 @@ def measure_segments() -> None:
 
 
 def main() -> None:
-    """Print the tables, or put them and the picture where they belong."""
+    """Print the tables, or write them and the picture to the docs."""
     parser = parser_of(__doc__)
     parser.add_argument("--write", action="store_true", help="put tables and picture into docs/")
     parser.add_argument("--segments", action="store_true", help="measure a segment's bytes instead")

@@ -1,4 +1,4 @@
-"""Draws the parts of an installation and what flows between them, as SVG. It reckons nothing."""
+"""Draws the parts of an installation and the flows between them, as SVG."""
 
 from collections.abc import Mapping
 from html import escape
@@ -22,7 +22,7 @@ LIMITED = ("detector", "scan")
 
 
 def picture(segment_bytes: float, volumes: Mapping[int, Mapping[str, float | None]]) -> str:
-    """Draw all parts; beside an arrow what flows in a day. `volumes`: GB by part, by exchanges a day."""
+    """Draw all parts, with each arrow's daily flow. `volumes`: GB by part, by exchanges a day."""
     a_day = " · ".join(_gb(segment_bytes * many / 1e9) for many in volumes)
     in_memory = " · ".join(_gb(_of(found, "live detector")) for found in volumes.values())
     in_scan = " · ".join(_gb(_of(found, "a scan")) for found in volumes.values())
@@ -59,7 +59,7 @@ def _of(found: Mapping[str, float | None], start: str) -> float:
 
 
 def _gb(gb: float) -> str:
-    """An amount, as people say it.
+    """Return an amount, as people write it.
 
     >>> _gb(0.15), _gb(15), _gb(1214)
     ('0.15 GB', '15 GB', '1.2 TB')

@@ -1,6 +1,6 @@
-"""What one decision of the terms costs: `python benchmarks/decide.py`.
+"""The cost of one policy decision: `python benchmarks/decide.py`.
 
-It measures the pure functions alone, in one process: no sockets, no look-up of keys.
+Only the pure functions are measured, in one process: no sockets, no look-up of keys.
 """
 
 import argparse
@@ -30,7 +30,7 @@ NAMES = (
 
 
 def terms() -> Terms:
-    """An ordinary large file: ten bans, limits with overrides, aliases, a thousand exceptions."""
+    """Build a large ordinary file: ten bans, limits with overrides, aliases, a thousand exceptions."""
     bans = "".join(f'[[ban]]\nfamily = "{family}"\n' for family in FAMILIES)
     exceptions = "".join(
         f'[[exception]]\naccount = "acct-{i}"\nmodels = ["deepseek-r1"]\nreason = "r"\napproved_by = "cio"\n'
@@ -46,7 +46,7 @@ def terms() -> Terms:
 def measured(
     call: Callable[[int], object], times: int, prepare: Callable[[], None] | None = None
 ) -> dict[str, float]:
-    """CPU microseconds of one call."""
+    """Return the CPU microseconds of one call."""
     taken = np.empty(times)
     for i in range(times):
         if prepare is not None:
@@ -54,7 +54,7 @@ def measured(
         start = time.thread_time_ns()
         call(i)
         taken[i] = time.thread_time_ns() - start
-    # The clock itself costs something: measured the same way and taken off.
+    # The clock itself costs time: it is measured the same way and subtracted.
     idle = np.empty(2000)
     for i in range(len(idle)):
         start = time.thread_time_ns()

@@ -1,10 +1,10 @@
 """Defences side by side on the scenes with known truth: `python benchmarks/defences.py`.
 
-Each is set on its scene's clean week to one budget (--dial). `--equal` moves every baseline's budget, truth
-in hand, to the highest of a row of budgets at which its measured false cases stay within the same rate: more
-than any of them could know. `--ablations` leaves Stillwatch's parts out one by one, `--papers` repeats what
-papers and docs/field.md say of the MMD window test and PRADA. dev-a and dev-b are looked for in
-STILLWATCH_RANGE, else in ../shared/range; without them the sample alone is judged.
+Each is set on its scene's clean week to one budget (--dial). `--equal` moves every baseline's budget, knowing
+the truth, to the highest of a row of budgets at which its measured false cases stay within the same rate:
+more than any of them could know. `--ablations` omits Stillwatch's parts one by one, `--papers` repeats the
+results of papers and docs/field.md on the MMD window test and PRADA. dev-a and dev-b are searched in
+STILLWATCH_RANGE, else in ../shared/range; without them only the sample is judged.
 """
 
 import argparse
@@ -84,14 +84,14 @@ def scene(folder: Path) -> Scene:
 
 
 def folders() -> list[Path]:
-    """The scenes that are there; the sample that ships in any case."""
+    """Return the available scenes; the shipped sample in any case."""
     shared = Path(os.environ.get("STILLWATCH_RANGE", ROOT.parent / "shared" / "range"))
     found = [shared / name for name in SCENES if (shared / name / "truth.parquet").exists()]
     return found or [ROOT / "sample"]
 
 
 def findings(judged: LogJudgement) -> tuple[dict, dict]:
-    """findings.json and evidence.json as the scorer reads them."""
+    """Return findings.json and evidence.json in the scorer's form."""
     cases = [c for c in judged.cases if c.named_at_us]
     found = [
         {"id": c.case, "accounts": sorted(c.named_at_us), "alarm_at": iso(c.at_us), "score": 1.0}
@@ -135,7 +135,7 @@ def line(row: Row) -> tuple[str, ...]:
 
 
 def at_equal_rate(name: str, folder: Path, seed: int, most: float) -> Row:
-    """The row of the highest budget whose measured rate of false cases in week 2 is within `most`.
+    """Return the row of the highest budget whose measured rate of false cases in week 2 is within `most`.
 
     Found by halving: more budget, more false cases.
     """
@@ -155,7 +155,7 @@ def at_equal_rate(name: str, folder: Path, seed: int, most: float) -> Row:
 
 
 def mmd_rates(folder: Path, seed: int, window: int, draws: int = 100) -> dict[str, float]:
-    """Share of windows that the MMD test flags, as in the paper: rows drawn at random, threshold at 1 %."""
+    """Return the share of windows that the MMD test flags, as in the paper: random rows, threshold at 1 %."""
     given, rng = scene(folder), np.random.default_rng(seed)
     ids = given.exchanges["exchange_id"].to_pylist()
     attack = np.array([key in given.marked for key in ids])
@@ -196,7 +196,7 @@ def _accounts(given: Scene) -> list[str]:
 
 
 def prada_rates(folder: Path, deltas: tuple[float, ...] = (0.90, 0.95, 0.96)) -> dict[str, str]:
-    """How many accounts with 100 distances had a W below the paper's thresholds at some time."""
+    """Count accounts with 100 distances whose W was ever below the paper's thresholds."""
     given = scene(folder)
     table = given.exchanges.sort_by("time")
     vectors, accounts = embed(table["prompt"]), table["account"].to_pylist()

@@ -1,9 +1,9 @@
-"""What clients feel of a detector that is in trouble: their latencies while it runs, crawls, is dead.
+"""How a detector in trouble affects clients: their latencies while it runs, is slowed, is dead.
 
     python benchmarks/detector_trouble.py [--rounds 5] [--requests 6000] [--connections 32]
 
-One `stillwatch serve` in front of the bench's mock upstream; its detector is left alone, stopped nine tenths
-of the time (ten times as slow), or killed whenever it comes up. The three take turns; medians of the rounds.
+One `stillwatch serve` in front of the benchmark's mock upstream; its detector runs freely, is stopped nine
+tenths of the time (ten times as slow), or is killed at each start. They take turns; medians of the rounds.
 """
 
 import json
@@ -28,7 +28,7 @@ SLICE_S = 0.01
 
 
 def pid_of_detector(folder: Path) -> int | None:
-    """The detector's process, as the supervisor's heartbeat names it."""
+    """Return the detector's process id, from the supervisor's heartbeat."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         children = json.loads((folder / "run" / "supervisor.json").read_bytes())["children"]
         return int(children["detector"]["pid"])
@@ -37,7 +37,7 @@ def pid_of_detector(folder: Path) -> int | None:
 
 @contextmanager
 def troubled(step: Callable[[int], None], folder: Path) -> Iterator[None]:
-    """Do something to the detector again and again, and leave it running afterwards."""
+    """Repeat an act on the detector, and leave it running afterwards."""
     over = threading.Event()
 
     def trouble() -> None:
@@ -62,7 +62,7 @@ def troubled(step: Callable[[int], None], folder: Path) -> Iterator[None]:
 
 
 def crawl(pid: int) -> None:
-    """One tenth of the time it runs."""
+    """Let it run one tenth of the time."""
     os.kill(pid, signal.SIGSTOP)
     time.sleep(9 * SLICE_S)
     os.kill(pid, signal.SIGCONT)
@@ -70,7 +70,7 @@ def crawl(pid: int) -> None:
 
 
 def kill(pid: int) -> None:
-    """It is gone whenever somebody looks."""
+    """Kill it whenever it is seen."""
     os.kill(pid, signal.SIGKILL)
     time.sleep(SLICE_S)
 

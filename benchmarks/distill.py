@@ -1,10 +1,10 @@
-"""What a number of the teacher's samples buys: `python benchmarks/distill.py OUT` (about 40 CPU-minutes).
+"""How much a student learns from its samples: `python benchmarks/distill.py OUT` (about 40 CPU-minutes).
 
-Students of the clock task, trained by `stillwatch.distill.train` on the teacher's own answers, with its steps
-and without, three seeds each; and a noisy teacher's, all kept and only the right ones kept. Every student is
-a folder in OUT that stays: the command can be killed and run again, and two can share it (`--part 1/2`).
+Students of the clock task, trained by `stillwatch.distill.train` on the teacher's answers, with and without
+its steps, three seeds each; and a noisy teacher's, with all answers and with only the right ones. Every
+student is a permanent folder in OUT: the command can be killed and rerun; two can share it (`--part 1/2`).
 
-It measures a mechanism on a toy: 63 thousand parameters do not say how many samples a large model needs.
+It measures a mechanism on a toy: 63 thousand parameters do not show how many samples a large model needs.
 """
 
 import json
@@ -30,14 +30,14 @@ SAMPLES = (125, 250, 500, 1000, 2000)
 STEEP = (250, 500, 1000)  # where the curve rises
 SEEDS = (1, 2, 3)
 HELD_OUT = 1000
-NOISY = 1000  # answers of the noisy teacher that are paid for
+NOISY = 1000  # paid answers of the noisy teacher
 BEGIN, END = "<!-- benchmarks/distill.py -->", "<!-- to here -->"
 NOISE = 1.9  # its temperature
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One student: what it is taught with, how much of it, and its seed."""
+    """One student: its teacher, its number of samples, and its seed."""
 
     teacher: str  # "greedy", "noisy, all", "noisy, right only"
     learn: str
@@ -50,7 +50,7 @@ class Arm:
 
 
 def arms() -> list[Arm]:
-    """Every student, those that tell most first: the steep part of the curve, then its ends, then noise."""
+    """Return all students, most informative first: the steep part of the curve, then its ends, then noise."""
     curve = [
         Arm("greedy", learn, n, seed) for n in SAMPLES for seed in SEEDS for learn in ("traces", "answers")
     ]
@@ -72,7 +72,7 @@ def asked(one: ClockProblem) -> tuple[dict[str, str], ...]:
 
 
 def collect(out: Path) -> None:
-    """Ask the teacher once, greedily and noisily, and score it on the held-out problems."""
+    """Query the teacher once, greedily and noisily, and score it on the held-out problems."""
     if (out / "teacher.json").exists():
         return
     out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def collect(out: Path) -> None:
     for name, count, temperature in (("greedy", max(SAMPLES), 0.0), ("noisy", NOISY, NOISE)):
         taught = problems(count, 1)
         wrote = answers(taught, temperature)
-        # the second folder of a pair holds what a verifier would leave of the first
+        # the second folder of a pair holds the answers that a verifier would accept
         write_rows(out / f"{name}.jsonl", [_example(p, w) for p, w in zip(taught, wrote, strict=True)])
         right = sum(w.answer == p.answer for p, w in zip(taught, wrote, strict=True))
         told[name] = {"asked": count, "right": right, "tokens": sum(w.tokens for w in wrote)}
@@ -107,7 +107,7 @@ def _example(one: ClockProblem, wrote: GeneratedAnswer) -> Example:
 
 
 def student(out: Path, arm: Arm) -> None:
-    """Train and score one student, unless it stands."""
+    """Train and score one student, unless that was done."""
     folder = out / arm.folder
     if (folder / "score.json").exists():
         return
@@ -159,7 +159,7 @@ def student(out: Path, arm: Arm) -> None:
 
 
 def table(out: Path) -> list[str]:
-    """The measured table in Markdown: seeds side by side, their mean, and what it cost."""
+    """Return the measured table in Markdown: seeds side by side, their mean, and what it cost."""
     scores = [json.loads(path.read_text()) for path in sorted(out.glob("*/score.json"))]
     teach = read_json(out / "teacher.json")
     low, high = wilson(teach["right"], HELD_OUT)
@@ -190,7 +190,7 @@ def table(out: Path) -> list[str]:
 
 
 def picture(out: Path) -> str:
-    """The curve as a small SVG: share right by samples (log), a dot for each seed, a line for the mean."""
+    """Draw the curve as a small SVG: share right by samples (log), a dot per seed, a line for the mean."""
     scores = [json.loads(path.read_text()) for path in sorted(out.glob("greedy_*/score.json"))]
     wide, high, left, top = 520, 220, 46, 14
     across = {n: left + 30 + i * (wide - 60) / (len(SAMPLES) - 1) for i, n in enumerate(SAMPLES)}

@@ -1,9 +1,9 @@
-"""Does the teacher's distribution buy what its words do not? `python benchmarks/distill_methods.py OUT`.
+"""Does the teacher's distribution teach more than its words? `python benchmarks/distill_methods.py OUT`.
 
 Students of the clock task at equal teacher tokens and equal steps: taught with the teacher's words, with its
-whole distribution at each of them (forward, reverse, Jensen-Shannon), and then, from the student of words on,
-with more of the words or with its distribution on what the student writes itself. Two seeds. Every student is
-a folder in OUT that stays: the command can be killed and run again.
+whole distribution at each of them (forward, reverse, Jensen-Shannon), and then, starting from the student of
+words, with more of the words or with its distribution on the student's own texts. Two seeds. Every student is
+a permanent folder in OUT: the command can be killed and run again.
 
 It measures a mechanism on a toy, and only with this teacher, which is nearly certain of each token.
 """
@@ -29,14 +29,14 @@ from stillwatch.stats.intervals import wilson
 
 SEEDS = (1, 2)
 SAMPLES, STEPS, MORE, BATCH = 500, 800, 150, 48
-RATE, LOWER_RATE = 5e-3, 1e-3  # from scratch; from a student on
+RATE, LOWER_RATE = 5e-3, 1e-3  # from scratch; from an earlier student
 HELD_OUT = 1000
 BEGIN, END = "<!-- benchmarks/distill_methods.py -->", "<!-- to here, methods -->"
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to be taught; `after` names the arm whose student it goes on from."""
+    """One way of teaching; `after` names the arm whose student it starts from."""
 
     name: str
     says: str
@@ -86,7 +86,7 @@ def answers(place: str, some: list[ClockProblem]) -> list[GeneratedAnswer]:
 
 
 def collect(out: Path) -> None:
-    """Ask the teacher once for what every student learns from."""
+    """Query the teacher once for all that the students learn from."""
     if (out / "curated.jsonl").exists():
         return
     out.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def collect(out: Path) -> None:
 
 
 def student(out: Path, arm: Arm, seed: int) -> None:
-    """Train and score one student, unless it stands."""
+    """Train and score one student, unless that was done."""
     folder = out / f"{arm.name}_{seed}"
     if (folder / "score.json").exists():
         return
@@ -115,7 +115,7 @@ def student(out: Path, arm: Arm, seed: int) -> None:
 
 
 def table(out: Path) -> list[str]:
-    """The measured table in Markdown."""
+    """Return the measured table in Markdown."""
     tokens = sum(json.loads(row)["tokens"] for row in (out / "curated.jsonl").read_text().splitlines())
     lines = [
         f"{SAMPLES} samples, {tokens:,} teacher tokens; {STEPS} steps of {BATCH}, {MORE} more in two.",

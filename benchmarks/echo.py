@@ -1,9 +1,9 @@
-"""Who is tied by answers that come back: honest crowds and pools of tests/echo_world.py, by group.
+"""Who is linked by answers that reappear: honest crowds and pools of tests/echo_world.py, by group.
 
     python benchmarks/echo.py [--runs 30] [--page docs/figures/evidence.md] [--cost]
 
-Made-up texts; the rules were fixed before the first run. Give and take: an account quotes another's answer,
-and its own is quoted. With `--cost` what it costs on 100,000 exchanges, in CPU time.
+The texts are invented; the rules were fixed before the first run. Give and take: an account quotes another's
+answer, and its own is quoted. With `--cost`: the cost on 100,000 exchanges, in CPU time.
 """
 
 import argparse
@@ -38,7 +38,7 @@ CLASSES = {"class, 10 % of answers passed on": 0.1, "class, 2 % passed on": 0.02
 
 
 def groups(seed: int) -> dict[str, tuple[float, int, int]]:
-    """Of each group the p-value, its pairs and how many accounts give and take."""
+    """Return each group's p-value, its pairs, and how many of its accounts give and take."""
     found = {}
     world, named = honest(seed)
     log = world.log()
@@ -64,7 +64,7 @@ def _of(evidence) -> tuple[float, int, int]:
 
 
 def table(runs: int) -> list[str]:
-    """Give the table's lines."""
+    """Return the table's lines."""
     seen: dict[str, list[tuple[float, int, int]]] = {}
     for seed in range(100, 100 + runs):
         for name, one in groups(seed).items():
@@ -79,7 +79,7 @@ def table(runs: int) -> list[str]:
 
 
 def _renamed(table: pa.Table, copy: int) -> pa.Table:
-    """Give the same exchanges with other words, ids and accounts: copies share nothing."""
+    """Return the same exchanges with other words, ids and accounts: copies share nothing."""
     for name in ("prompt", "completion", "earlier"):
         words = pc.replace_substring_regex(table[name], r"\b([a-z])", rf"x{copy}\1")
         table = table.set_column(table.schema.get_field_index(name), name, words)
@@ -90,7 +90,7 @@ def _renamed(table: pa.Table, copy: int) -> pa.Table:
 
 
 def cost(exchanges: int = 100_000) -> list[str]:
-    """Give what passages and echoes cost, in lines."""
+    """Measure the cost of passages and echoes, as lines."""
     world = Exchanges(1)
     world.people("person", 400, 25)
     pool(world, 40, 25)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a group or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a group or campaign is one line
 """A world by an eighteenth author: a mid-size maker with a chat app, and campaigns that mostly begin within the log.
 
     python benchmarks/eighteenth_author.py --collect texts18.parquet --mirror mirror
@@ -9,8 +9,8 @@
     python benchmarks/eighteenth_author.py --count worlds/eighteenth
 
 Writes worlds/eighteenth and worlds/eighteenth-quiet in the format of the fourth to seventeenth author's worlds. Its
-plumbing is the fifteenth author's. The rules stand in eighteenth_author.md, which is written beside the world. They
-were committed before any row was made. No text of a source is in this script.
+plumbing is the fifteenth author's. The rules are in eighteenth_author.md, which is written beside the world. They
+were committed before any row was made. This script contains no text of a source.
 """
 
 import argparse
@@ -48,7 +48,7 @@ from thirteenth_provider import DEEP, NEVER, OLD, SMALL, USUAL, Places, Sessions
 RULES = (Path(__file__).parent / "eighteenth_author.md").read_text()
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- organised groups ----------------------------------------------------------------------------------------
 
 
@@ -83,7 +83,7 @@ ONE_PLACE = frozenset({"founders", "agency", "support_vendor", "rollout", "contr
 
 
 def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account]) -> None:
-    """What a group's rule says of organisations, countries, models and beginnings."""
+    """Apply a group's rule for organisations, countries, models and starts."""
     site = [address(rng, True) for _ in range(2)]
     for one in accounts:
         if team.sits == SERVER:
@@ -108,7 +108,7 @@ def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accou
 
 
 def service_rows(rng: np.random.Generator, team: WorkingTeam, accounts: Sequence[Account], customers: Sessions) -> list[Row]:
-    """The maker's own app: conversations of its users, in their languages, under the app's accounts."""
+    """Return requests of the maker's own app: conversations of its users, in their languages, under the app's accounts."""
     rows: list[Row] = []
     for at, one in enumerate(accounts):
         one.user_agent, left = team.agents[at], int(team.each * rng.lognormal(0, 0.2))
@@ -123,14 +123,14 @@ def service_rows(rng: np.random.Generator, team: WorkingTeam, accounts: Sequence
 
 
 def cell_rows(rng: np.random.Generator, team: WorkingTeam, one: Account) -> list[Row]:
-    """A tutorial's cells in order, some of them again; who ends early, ends anywhere. Some go on with their own words."""
+    """Return requests: a tutorial's cells in order, some of them repeated, up to any cell. Some continue with their own words."""
     times = np.sort(rng.uniform(one.start + 0.001, one.start + min(0.12, one.end - one.start - 0.02), len(CELLS)))
     last = len(CELLS) if rng.random() < 0.55 else int(rng.integers(2, len(CELLS)))
     return [(one, float(when), [Request(cell, output=team.output) for _ in range(1 + int(rng.random() < 0.15))]) for when, cell in zip(times[:last], CELLS, strict=False)]
 
 
 def lure_rows(rng: np.random.Generator, team: WorkingTeam, one: Account) -> list[Row]:
-    """Attacks of a tester's own habits."""
+    """Return requests: a tester's usual attacks."""
     habits = [tuple(rng.choice(part, size=4, replace=False)) for part in LURES[:3]]
     count = max(2, int(team.each * rng.lognormal(-0.3, 0.9)))
     texts = [phrase(rng, *habits, LURES[3]).replace(" .", ".").replace(" ,", ",").replace(" ?", "?").format(n=rng.integers(2, 40)) for _ in range(count)]
@@ -138,7 +138,7 @@ def lure_rows(rng: np.random.Generator, team: WorkingTeam, one: Account) -> list
 
 
 def petrel_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person], customers: Sessions, paper: Sequence[str]) -> list[Row]:
-    """Who of the group sends what, when."""
+    """Return what each account of the group sends, and when."""
     settle_group(rng, team, number, accounts)
     if team.dealt in ("departments", "staff"):
         return [row for one in accounts for row in deal_queue(rng, [one], member_units(rng, team, number, one, stock, customers))]
@@ -152,7 +152,7 @@ def petrel_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accoun
         return list(resold_rows(rng, accounts, customers, int(rng.integers(10, 31)), 18))
     rows = group_rows(rng, team, number, accounts, stock, owners, customers, common(stock, team, 80) if team.dealt == "replicate" else paper)
     for one in accounts if team.kind in ONE_PLACE else ():
-        one.country = accounts[0].country  # a family's members spoke for themselves
+        one.country = accounts[0].country  # family members got separate countries above
     return rows
 
 
@@ -207,13 +207,13 @@ OPERATIONS = (
     Operation("k22", "academic_traces", 8, 160, 12, 18, DESK, Settings(DEEP, None, 16384, False), "reasoning_sft_math", "{}", 800, sits="campus", since=(1, 300), agent=PYTHON),
 )
 BOUGHT, BATCHES, SAME_DAY = ("k3", "k8", "k13", "k16", "k17"), ("k2", "k4", "k5", "k6", "k7", "k10", "k11", "k14", "k15", "k18", "k20", "k21"), ("k9",)
-CARDS = {"k2": (0.25, 5), "k5": (0.3, 6), "k6": (0.2, 4), "k7": (0.5, 6), "k14": (0.6, 3), "k15": (0.4, 2), "k20": (0.3, 2)}  # share of the accounts that pay by one of so many cards
+CARDS = {"k2": (0.25, 5), "k5": (0.3, 6), "k6": (0.2, 4), "k7": (0.5, 6), "k14": (0.6, 3), "k15": (0.4, 2), "k20": (0.3, 2)}  # share of the accounts that pay with one of so many cards
 FALLS = {"k3": 0.15, "k4": 0.2, "k6": 0.08, "k12": 0.3, "k14": 0.1, "k15": 0.1}  # share of the accounts that are banned, one by one
 RELAYED = (("SG", 8), ("SG", 8), ("JP", 9), ("JP", 9), ("HK", 8), ("US", -8))
 
 
 def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, nets: Places, scenario: Scenario) -> None:
-    """What a campaign's rule says of its account number `at`: as in the fifteenth world, and when it was made, who pays, who falls."""
+    """Apply a campaign's rule to its account number `at`: as in the fifteenth world, and when it was made, payment and bans."""
     name = plan.campaign
     if name in BOUGHT:
         one.created = moment(plan.start - float(rng.uniform(30, 400)))
@@ -242,26 +242,26 @@ def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, net
 
 
 def searched_rows(rng, plan, accounts, stock, customers, scenario):
-    """As in the fifteenth world, with tricks of this campaign's own."""
+    """Return requests: as in the fifteenth world, with this campaign's own tricks."""
     rows = STYLES["technique_search"](rng, plan, accounts, stock, customers, scenario)
     tricks = [phrase(rng, *TRICKS).replace(" .", ".").replace(" !", "!").replace(" ,", ",") for _ in rows]
     return [(one, when, [replace(unit[0], prompt="\n".join((trick, *unit[0].prompt.split("\n")[1:])))] if one.end == scenario.scaled_at else unit) for (one, when, unit), trick in zip(rows, tricks, strict=True)]
 
 
 def paraphrased_rows(rng, plan, accounts, stock, customers, scenario):
-    """The demand is worded anew in each request, before or after the task."""
+    """Return requests: the demand is worded anew in each request, before or after the task."""
     rows = deal_queue(rng, accounts, queue_of(plan, stock, scenario))
     demands = [" ".join(phrase(rng, *DEMANDS).split()).replace(" .", ".").replace(" !", "!").replace(" :", ":") for _ in rows]
     return [(one, when, [replace(unit[0], prompt=f"{demand}\n{unit[0].prompt}" if rng.random() < 0.5 else f"{unit[0].prompt}\n\n{demand}")]) for (one, when, unit), demand in zip(rows, demands, strict=True)]
 
 
 def spread_rows(rng, plan, accounts, stock, customers, scenario):
-    """Each account has a wording, a client and settings of its own."""
+    """Return requests: each account has its own wording, client and settings."""
     return [(one, when, [placed(one, unit[0].prompt, plan.output)]) for one, when, unit in deal_queue(rng, accounts, queue_of(plan, stock, scenario))]
 
 
 def resold_keys_rows(rng, plan, accounts, stock, customers, scenario):
-    """Keys bought of a reseller, who sells them to others too: half of the requests are those of strangers."""
+    """Return requests over keys bought from a reseller who also sells them to others: half are strangers'."""
     house = [replace(one, settings=Settings(USUAL, 0.7, 4096, True)) for one in accounts]
     rows = deal_queue(rng, house, queue_of(replace(plan, count=plan.count // 2), stock, scenario))
     while len(rows) < plan.count:
@@ -270,7 +270,7 @@ def resold_keys_rows(rng, plan, accounts, stock, customers, scenario):
 
 
 def mimicked_rows(rng, plan, accounts, stock, customers, scenario):
-    """As a chat front end sends it, with what that asks by itself."""
+    """Return requests as a chat front end sends them, with its automatic ones."""
     rows: list[Row] = []
     for one, when, unit in deal_queue(rng, accounts, queue_of(plan, stock, scenario)):
         front = replace(one, kind="chat_cherry_studio")
@@ -279,21 +279,21 @@ def mimicked_rows(rng, plan, accounts, stock, customers, scenario):
 
 
 def updated_rows(rng, plan, accounts, stock, customers, scenario):
-    """A relay over a public coding agent, which most accounts update as honest people do."""
+    """Return requests of a relay over a public coding agent, which most accounts update as honest people do."""
     day, delay, share, new = OPENCODE.update
     late = {one.name: day + float(rng.exponential(delay)) if rng.random() < share else NEVER for one in accounts}
     return [(replace(one, user_agent=new["user_agent"]) if when > late[one.name] else one, when, unit) for one, when, unit in STYLES["harness_relay"](rng, plan, accounts, stock, customers, scenario)]
 
 
 def subject_rows(rng, plan, accounts, stock, customers, scenario):
-    """Each account works on subjects of its own: the queue in order of subject, dealt in runs."""
+    """Return requests: each account works on its own subjects, from the queue in order of subject, dealt in runs."""
     items = sorted(stock.take(plan.pool, plan.count))
     units = [[Request(plan.lead.replace("{}", text), output=plan.output)] for _, text in items]
     return deal_queue(rng, accounts, units, np.arange(len(units)) * len(accounts) // len(units))
 
 
 def relayed_rows(rng, plan, accounts, stock, customers, scenario):
-    """A chat product's own users: conversations, single questions in Chinese, and strangers' passages."""
+    """Return requests of a chat product's own users: conversations, single questions in Chinese, and strangers' passages."""
     rows: list[Row] = []
     left = plan.count
     while left > 0:
@@ -328,7 +328,7 @@ EIGHTEENTH = Scenario(
 
 
 def write_worlds(options: argparse.Namespace) -> None:
-    """Both worlds. Nobody speaks who spoke in a former world."""
+    """Write both worlds. Nobody who speaks in an earlier world speaks here."""
     speak_here()
     fifteenth.write_worlds(options, EIGHTEENTH, all_people(options, lambda name: not name.startswith("eighteenth")))
 

@@ -1,8 +1,8 @@
-# ruff: noqa: E501 - wordings stand whole in their lines
-"""The provider of the eighteenth author's world, a mid-size maker with a chat app, and who uses it besides organised groups.
+# ruff: noqa: E501 - each wording is one line
+"""The provider of the eighteenth author's world, a mid-size maker with a chat app, and its users outside organised groups.
 
 People, software and companies are the fifteenth author's, in other numbers and with more kinds of bots. Networks are
-those of an account's country. The rules stand in eighteenth_author.md.
+those of an account's country. The rules are in eighteenth_author.md.
 """
 
 from collections import defaultdict
@@ -38,7 +38,7 @@ FIRST = tuple(number for number in range(24, 222) if number not in (100, 127, 16
 
 
 def routed(place: tuple[str, int], country: str) -> tuple[str, int]:
-    """The address in a network of this country, if it is somebody's at home, with a prefix of its network's own."""
+    """Return the address in a network of this country, if it is a home address, with a prefix of that network."""
     ip, system = place
     if system in HOME and country in ISPS:
         systems = ISPS[country]
@@ -48,7 +48,7 @@ def routed(place: tuple[str, int], country: str) -> tuple[str, int]:
 
 
 def country_of(one: Account) -> str:
-    """An account's country. All keys of a company are in one."""
+    """Return an account's country. All keys of a company have the same."""
     if not (firm := one.state.get("firm")):
         return one.country
     language = one.state.get("language", "en")
@@ -91,7 +91,7 @@ UNITS = {"firm_app": (180, 5), "firm_docs": (120, 7), "firm_extract": (120, 9), 
 
 
 def renumbered() -> list[Product]:
-    """The fifteenth author's software with this world's numbers of accounts, and this world's bots."""
+    """Return the fifteenth author's software with this world's numbers of accounts, and this world's bots."""
     scripts = {client: iter(numbers) for client, numbers in SCRIPTS.items()}
     numbers = [next(scripts[product.agent]) if product.kind == "own_script" else NUMBERS[product.kind] for product in PRODUCTS]
     numbered = [replace(product, accounts=number) for product, number in zip(PRODUCTS, numbers, strict=True)]
@@ -106,14 +106,14 @@ PUBLIC = Public(
 
 
 def speak_here() -> None:
-    """Put this world's languages and countries in place of the fifteenth's, for the rest of the process."""
+    """Replace the fifteenth world's languages and countries by this one's, for the rest of the process."""
     for ours, theirs in ((LANGUAGES, fifteenth.LANGUAGES), (ENGLISH, fifteenth.ENGLISH)):
         theirs.clear()
         theirs.update(ours)
 
 
 def register(rng: np.random.Generator, accounts: Sequence[Account]) -> None:
-    """When accounts of people and companies were made, and in which country. Who begins during the log keeps its date."""
+    """Set when accounts of people and companies were made, and in which country. Accounts that start during the log keep their dates."""
     firms: dict[str, list[Account]] = defaultdict(list)
     for one in accounts:
         if firm := one.state.get("firm"):
@@ -123,7 +123,7 @@ def register(rng: np.random.Generator, accounts: Sequence[Account]) -> None:
             one.created = moment(-0.2 - 620 * float(rng.beta(0.8, 1.6)))  # the provider grows: half of them within 180 days
     for keys in firms.values():
         first = 0.3 + 600 * float(rng.beta(0.9, 1.4))
-        together = rng.random() < 0.5  # a start-up makes its keys at once
+        together = rng.random() < 0.5  # a start-up makes all its keys at once
         for one in keys:
             if one.start == 0:
                 one.created = moment(-first * (1 if together else float(rng.random() ** 0.3)) - float(rng.uniform(0, 0.1)))

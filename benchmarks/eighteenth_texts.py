@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - each source stands whole in its line
+# ruff: noqa: E501 - each source is one line
 """Texts for the eighteenth author's world. Documents and campaigns' sources are new, honest groups' material is the seventeenth author's. See eighteenth_author.md."""
 
 import csv
@@ -28,14 +28,14 @@ LICENSED = frozenset({"lessons", "news", "standards", "court", "health", "comman
 
 
 def paragraphs_of(body: str) -> str:
-    """The paragraphs of a page of PHP's manual, without markup and examples."""
+    """Return the paragraphs of a page of PHP's manual, without markup and examples."""
     bare = re.sub(r"<!--.*?-->|<(programlisting|screen)\b.*?</\1>", "", body, flags=re.S)
     found = re.findall(r"<(?:sim)?para>(.*?)</(?:sim)?para>", bare, re.S)
     return "\n\n".join(" ".join(html.unescape(re.sub(r"<[^>]+>|&[a-z.]+;", "", part)).split()) for part in found)
 
 
 def documents(mirror: Path) -> Iterator[tuple[str, str, str]]:
-    """Language, document, and a piece of it."""
+    """Yield language, document, and a piece of it."""
     for project, language, pattern in MANUALS:
         for name, body in files_of(mirror, project, pattern):
             yield from ((language, f"{project}/{name}", piece) for piece in list(pieces_of(body, 90, 700))[:60])
@@ -43,21 +43,21 @@ def documents(mirror: Path) -> Iterator[tuple[str, str, str]]:
         chapters: dict[str, int] = {}
         for path, body in files_of(mirror, f"php/doc-{name}", r"(reference|language|faq|features|security|install)/.*\.xml"):
             if keyed("page", path) % 3 == 0:
-                chapter = "/".join(path.split("/")[:2])  # all pages of an extension are one translator's, up to sixty pieces
+                chapter = "/".join(path.split("/")[:2])  # one translator wrote all pages of an extension, up to sixty pieces
                 for piece in pieces_of(paragraphs_of(body), 90, 600):
                     chapters[chapter] = chapters.get(chapter, 0) + 1
                     yield language, f"php/{name}/{chapter} {chapters[chapter] // 60}", piece
 
 
 def conversations_of(body: str) -> Iterator[list[str]]:
-    """Turns of a conversation, as demo sets of a training program hold them."""
+    """Yield the turns of a conversation, as in demo sets of a training program."""
     for item in json.loads(body):
         turns = item.get("conversations") or [{"from": "human", "value": "\n".join(part for part in (item["instruction"], item["input"]) if part)}, {"value": item["output"]}]
         yield [turn["value"].strip() for turn in turns if turn.get("from") in ("human", "gpt", None)] + ([item["chosen"]["value"]] if "chosen" in item else [])
 
 
 def tasks(mirror: Path) -> Iterator[tuple[str, str, str]]:
-    """Pool, key and text of what campaigns ask."""
+    """Yield pool, key and text of the campaigns' questions."""
     for name, body in files_of(mirror, "TIGER-AI-Lab/TheoremQA", r"theoremqa_test\.json"):
         yield from (("sums", name, item["Question"]) for item in json.loads(body) if not item["Picture"])
     for name, body in files_of(mirror, "mandyyyyii/scibench", r"dataset/original/[a-z]+\.json"):
@@ -92,7 +92,7 @@ def tasks(mirror: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def relayed(mirror: Path) -> Iterator[tuple[str, str, str]]:
-    """Conversations that a campaign's own users had."""
+    """Yield conversations of a campaign's own users."""
     for name, body in files_of(mirror, DEMOS, r"train/data/kto_en_demo\.json"):
         for item in json.loads(body):
             turns = [turn["content"] for turn in item["messages"]]
@@ -100,15 +100,15 @@ def relayed(mirror: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def commits_of(log: Path) -> Iterator[tuple[str, str]]:
-    """Address and text of each commit of a history that `selves.py collect` reads."""
+    """Yield address and text of each commit of a history that `selves.py collect` reads."""
     for record in log.read_text(encoding="utf-8", errors="replace").split("\x01")[1:]:
         yield record.split("\x02", 1)[0].strip().lower(), record
 
 
 def sift_logs(logs: Path, former: Sequence[Path], out: Path) -> tuple[int, int]:
-    """Write the histories without the commits of whoever stands in a former world's, each address with the project of most of its commits.
+    """Write the histories without commits of people in a former world, each address with the project of most of its commits.
 
-    Returns how many addresses there were, and how many of them stood in a former history.
+    Returns the number of addresses, and how many of them were in a former history.
     """
     known = {address for folder in former for log in folder.glob("*.log") for address, _ in commits_of(log)}
     number = Counter((address, log.stem) for log in sorted(logs.glob("*.log")) for address, _ in commits_of(log))

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product, crew or campaign stands whole in its line
-"""A world by an eighth author: an API in trouble, and what honest people and campaigns do when it refuses them.
+# ruff: noqa: E501 - each wording of a product, crew or campaign is one line
+"""A world by an eighth author: an API in trouble, and the reactions of honest people and campaigns to its refusals.
 
     python benchmarks/eighth_author.py --range ../shared/range/corpora --people people.parquet people7.parquet --texts texts6.parquet --out worlds
     python benchmarks/eighth_author.py --count worlds/eighth
 
 Writes worlds/eighth and worlds/eighth-quiet in the format of the fourth to seventh author's worlds, whose helpers it
-uses. `--count` prints a world's table of kinds. The rules stand in eighth_author.md, which is written beside the
-world. They were committed before the world was generated. No text of a source is in this script.
+uses. `--count` prints a world's table of kinds. The rules are in eighth_author.md, which is written beside the world.
+They were committed before the world was generated. This script contains no text of a source.
 """
 
 import argparse
@@ -39,14 +39,14 @@ BAN_WAVES, BANNED_STRANGERS, BANNED_CREWS = (5.6, 9.3), 0.012, 0.05
 RULES = (Path(__file__).parent / "eighth_author.md").read_text()
 Row = tuple[Account, float, Unit]
 
-# Wordings stand whole in their lines, and a crowd or a campaign in a few.
+# Each wording is one line; a crowd or a campaign takes a few.
 
 
 # --- strangers -----------------------------------------------------------------------------------------------
 
 
 PERSON, RERUN = Reaction(0, own=0.55, wait=1.5, reword=0.15, lower=0.1), Reaction(2, own=0.35, wait=30)
-REACTIONS: Mapping[str, Reaction] = {  # by kind; PERSON for who is not named
+REACTIONS: Mapping[str, Reaction] = {  # by kind; PERSON for kinds not listed
     "agent_cline": Reaction(3, own=0.6, wait=3, lower=0.1), "agent_cli": Reaction(2, own=0.6, wait=3), "agent_aider": Reaction(6, own=0.4, wait=5), "agent_roo": Reaction(3, own=0.6, wait=2), "agent_goose": Reaction(3, own=0.5, wait=4),
     "script_langchain": RERUN, "script_python": RERUN, "script_node": RERUN, "script_other": Reaction(0, own=0.4, wait=20), "review_bot": Reaction(2, own=0.3, wait=45),
     "workflow": Reaction(0, own=0.3, wait=60), "app_builder": Reaction(2, own=0.3, wait=2), "translator": Reaction(2, own=0.2, wait=1), "sheet_addon": Reaction(1, own=0.5, wait=3), "home_voice": Reaction(0, own=0.5, wait=0.3, reword=0.4),
@@ -65,7 +65,7 @@ BY_KIND = {product.kind: product for product in PRODUCTS}
 
 
 def crowd(rng: np.random.Generator, product: Product, world: Honest) -> list[Account]:
-    """The accounts of a product. Fifteen in a hundred belong to a company of up to six of its users."""
+    """Return the accounts of a product. Fifteen in a hundred belong to a company with up to six of its users."""
     keeps = (0.45,) * 3 if product.kind.startswith("script_") else (rng.uniform(0.55, 0.95), rng.uniform(0.8, 1.0), rng.uniform(0.8, 1.0))
     accounts, staff = [], 0
     for at in range(product.accounts):
@@ -86,7 +86,7 @@ def crowd(rng: np.random.Generator, product: Product, world: Honest) -> list[Acc
 
 
 def plan_changes(rng: np.random.Generator, product: Product, one: Account, launch: float, within: float, new_model: str = NEW_MODEL) -> None:
-    """The product's release for those who update, and the new model, within so many days of its launch, for those who move."""
+    """Plan the product's release for accounts that update, and the new model, within so many days of its launch, for those that switch."""
     changes = one.state.setdefault("changes", [])
     if product.update and rng.random() < product.update[2]:
         one.state["late"] = product.update[0] + rng.exponential(product.update[1])
@@ -108,7 +108,7 @@ def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, peo
     speak(rng, world, stock, people, crowds, counts, wanted)
 
 
-# --- crews: honest groups in which refused work goes to somebody else ----------------------------------------
+# --- crews: honest groups that hand refused work to another account ----------------------------------------
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Crew:
     kind: str
     groups: int
     size: tuple[int, int]
-    each: int  # requests or conversations for an account
+    each: int  # requests or conversations per account
     agent: str
     settings: Settings
     frame: str
@@ -124,10 +124,10 @@ class Crew:
     reaction: Reaction
     card: float = 0.0  # share of groups that have one card; 1: one organisation and domain too
     how: str = "own"  # own: each account has its own work; queue: dealt at random; jobs: dealt in runs
-    keeps: float = 1.0  # of each setting
+    keeps: float = 1.0  # probability of keeping each setting
     days: tuple[float, float] = (0.0, DAYS)
     tier: str = ""
-    place: str = ""  # office or server: where all accounts of a group are
+    place: str = ""  # office or server: the place of all accounts of a group
     seconds: float = 4.0  # between the requests of an account in a run
 
 CREWS = (
@@ -166,7 +166,7 @@ def crew_accounts(rng: np.random.Generator, crew: Crew, number: int) -> list[Acc
 
 
 def in_jobs(rng: np.random.Generator, accounts: Sequence[Account], units: Sequence[Unit], seconds: float) -> list[Row]:
-    """A queue in runs by all accounts at once. In a run an account has 8 to 40 requests, at this mean distance."""
+    """Return requests: a queue in runs by all accounts at once. In a run an account has 8 to 40 requests, at this mean distance."""
     rows, at = [], 0
     weight = rng.lognormal(0, 0.4, len(accounts))
     while at < len(units):
@@ -182,7 +182,7 @@ def in_jobs(rng: np.random.Generator, accounts: Sequence[Account], units: Sequen
 
 def crew_rows(rng: np.random.Generator, crew: Crew, number: int, accounts: Sequence[Account], stock: Stock, common: Sequence[str], customers: Iterator[list[Piece]]) -> list[Row]:
     count, house = crew.each * len(accounts), f"{phrase(rng, MIX['verb'], MIX['noun'])}.{choose(rng, MIX['tail'])}"
-    if crew.pool == "people":  # each customer's own words and settings, over anybody's key
+    if crew.pool == "people":  # each customer's own words and settings, over any key
         units, frames = [], [({name: choose(rng, items) for name, items in MIX.items()}, drawn_settings(rng, crew.settings, (0.5,) * 3, MODELS)) for _ in range(4 * len(accounts))]
         rows = []
         for one, when, _ in deal_queue(rng, accounts, [[]] * (count // 4)):
@@ -201,7 +201,7 @@ def crew_rows(rng: np.random.Generator, crew: Crew, number: int, accounts: Seque
     if crew.kind == "platform_workers":  # each item to two
         units = [unit for unit in units for _ in range(2)]
         return deal_queue(rng, accounts, units, np.concatenate([rng.choice(len(accounts), 2, replace=False) for _ in texts]))
-    if crew.kind == "classmates":  # the same tasks for all, own questions between
+    if crew.kind == "classmates":  # the same tasks for all, own questions in between
         shared: list[Unit] = [[Request(crew.frame.format(text=text), output=260)] for text in common]
         return [row for at, one in enumerate(accounts) for row in deal_queue(rng, [one], shared + units[at * 5 : at * 5 + int(rng.integers(1, 6))])]
     if crew.how == "jobs":
@@ -220,7 +220,7 @@ def compose_crews(rng: np.random.Generator, world: Honest, stock: Stock, custome
 
 
 def compose_firms(rng: np.random.Generator, world: Honest, stock: Stock) -> None:
-    """Firms with one account: applications, batches, judges, and synthesis with permission."""
+    """Compose firms with one account: applications, batches, judges, and synthesis with permission."""
     def firm(kind: str, at: int, settings: Settings) -> Account:
         one = new_account(rng, f"eighth {kind} {at}", kind, settings, choose(rng, OTHER_AGENTS), 500)
         one.start, one.created, one.tier, one.org, one.email_domain = 0.0, min(one.created, moment(-3)), "scale", f"org_{kind}{at}", f"{kind}{at}.example"
@@ -250,7 +250,7 @@ def compose_firms(rng: np.random.Generator, world: Honest, stock: Stock) -> None
 
 
 def ban_in_error(rng: np.random.Generator, world: Honest) -> None:
-    """Honest accounts banned in two waves. Some are lifted, some people come back with a new account."""
+    """Ban honest accounts in two waves. Some bans are lifted, some people return with a new account."""
     for one in list(world.accounts):
         crew = any(one.kind == crew.kind for crew in CREWS)
         if rng.random() >= (BANNED_CREWS if crew else BANNED_STRANGERS) or one.tier == "scale":
@@ -279,14 +279,14 @@ class Plan:
     start: float
     end: float
     reaction: Reaction
-    settings: Settings | None = None  # None: drawn per account
+    settings: Settings | None = None  # None: random per account
     pool: str = ""
     lead: str = "{}"
     output: float = 400.0
     hosting: float = 0.0
-    jobs: float = 0.0  # seconds between the requests of an account in a run; 0: at hours of people
-    cards: int = 0  # how many cards pay for all; 0: each its own
-    networks: int = 0  # how many addresses serve all; 0: each its own
+    jobs: float = 0.0  # seconds between the requests of an account in a run; 0: at human hours
+    cards: int = 0  # number of cards that pay for all; 0: each its own
+    networks: int = 0  # number of addresses that serve all; 0: each its own
     banned: float = 0.02  # share of accounts
     ban_day: float = 0.0  # 0: on any day
     successors: int = 0  # new accounts within hours of the ban
@@ -335,7 +335,7 @@ def campaign_accounts(rng: np.random.Generator, plan: Plan) -> list[Account]:
 
 
 def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], stock: Stock, sessions: Iterator[list[Piece]]) -> list[Row]:
-    """Who sends what, when, before anything is refused."""
+    """Return what each account sends, and when, before any refusals."""
     if plan.style == "user_relay":
         product = BY_KIND["chat_librechat"]
         return [(one, when, render(rng, product, {}, next(sessions)[:1])) for one, when, _ in deal_queue(rng, accounts, [[]] * (plan.count // 2))]
@@ -361,7 +361,7 @@ def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Accou
 
 
 def reaction_of(one: Account) -> tuple[str, Reaction]:
-    """The group to which an account hands work, and how it reacts."""
+    """Return the group to which an account hands refused work, and its reaction."""
     pool = one.state.get("pool", one.name)
     for crew in CREWS:
         if one.kind == crew.kind:
@@ -411,7 +411,7 @@ def write_worlds(options: argparse.Namespace) -> None:
 
 
 def count_kinds(folder: Path) -> Iterator[str]:
-    """Lines of a table: what each kind and campaign was refused, and what of it was asked again elsewhere."""
+    """Yield lines of a table: each kind's and campaign's refusals, and how much was asked again elsewhere."""
     truth = {row["account"]: row["campaign"] or row["kind"] for row in pq.read_table(folder / "truth.parquet").to_pylist()}
     rows = pq.read_table(folder / "exchanges.parquet", columns=["time", "account", "prompt", "status"]).to_pylist()
     asked: dict[str, list] = defaultdict(list)
@@ -431,7 +431,7 @@ def main(
     arguments: Sequence[str] | None = None, *, author: str = "eighth", seed: int = 8, write: Callable[[argparse.Namespace], None] = write_worlds,
     people: str = "", texts: str = "", former: bool = False, collect: Callable[[Path], pa.Table] | None = None,
 ) -> None:
-    """people, texts: what to say of these files beyond the eighth's. former: whether a world reads the former ones' people."""
+    """people, texts: descriptions of these files beyond the eighth's. former: whether a world reads the former ones' people."""
     parser = argparse.ArgumentParser(description=f"Compose the {author} author's world, with and without campaigns.")
     parser.add_argument("--range", type=Path, help="folder with benign.parquet and distill.parquet")
     parser.add_argument("--people", type=Path, nargs="+", help=f"files of `benchmarks/selves.py collect`{people}")

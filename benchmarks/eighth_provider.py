@@ -1,7 +1,7 @@
-# ruff: noqa: E501 - wordings stand whole in their lines
-"""The provider of the eighth author's world: whom it refuses, and what clients and people do then.
+# ruff: noqa: E501 - each wording is one line
+"""The provider of the eighth author's world: whom it refuses, and how clients and people react.
 
-The rules stand in eighth_author.md.
+The rules are in eighth_author.md.
 """
 
 from collections import Counter, defaultdict, deque
@@ -28,7 +28,7 @@ OVERLOADS = ((3.4, 3.9, 0.08), (9.1, 10.0, 0.06), (12.5, 12.8, 0.1))
 
 @dataclass(frozen=True)
 class Troubles:
-    """Whom the provider refuses, and when. Shares are of requests, days those of the log."""
+    """Whom the provider refuses, and when. Shares are of requests, days of the log."""
 
     per_minute: Mapping[str, int] = field(default_factory=lambda: PER_MINUTE)
     free_per_day: int = FREE_PER_DAY
@@ -38,13 +38,13 @@ class Troubles:
     rush: float = 0.03  # on weekdays, 13 to 18 h UTC
     launch_day: float = LAUNCH_DAY
     launch: float = 0.15  # the new model in its first two days
-    again: float = 0.4  # of quick retries after an overload, at least
+    again: float = 0.4  # least share of quick retries after an overload
     errors: float = 0.004
     models: tuple[str, str, str] = (NEW_MODEL, "vesper-3-mini", "vesper-3")  # new, small, usual
 
 
 EIGHTH = Troubles()
-# what a paraphrasing campaign puts before its texts, a choice from each part
+# a paraphrasing campaign's preface to its texts, a choice from each part
 # fmt: off
 LEADS = {
     "paraphrase": (("Here is a task.", "Consider the following.", "This came up today.", "One more piece of work.", "Look at this."), ("Solve it fully,", "Work it out in detail,", "Answer with all reasons,", "Deal with it as a specialist,", "Take it apart,"), ("nothing left out.", "step after step.", "as for a textbook.", "with the doubts on the way.", "and say why.")),
@@ -62,7 +62,7 @@ class VesperLog(ChangingLog):
 
 @dataclass(frozen=True)
 class Reaction:
-    """What a client and its people do about a refusal. Shares are of what the client's own retries leave."""
+    """The reaction of a client and its people to a refusal. Shares are of what the client's own retries leave."""
 
     tries: int = 2  # retries by the client itself, seconds later
     away: float = 0.0  # asked again at another account of the group
@@ -71,12 +71,12 @@ class Reaction:
     wait: float = 8.0  # minutes until then, the median
     reword: float = 0.0  # of what is asked again, in other words
     lower: float = 0.0  # of what is asked again at the same account, with the small model
-    heirs: float = 0.0  # of an account's work after its ban, sent elsewhere at once
+    heirs: float = 0.0  # share of an account's work after its ban that is sent elsewhere at once
     carries: bool = False  # the request keeps its settings at another account
 
 
 def reworded(rng: np.random.Generator, prompt: str, style: str | None) -> str:
-    """The same wish in other words: a new lead, or as somebody types it again."""
+    """Return the same wish in other words: with a new lead, or retyped."""
     if style in LEADS and "\n" in prompt:
         return f"{phrase(rng, *LEADS[style])}\n{prompt.split(chr(10), 1)[1]}"
     words = [word for word in prompt.split(" ") if rng.random() > 0.07] or [prompt]
@@ -99,7 +99,7 @@ def refusal(
     tries: int,
     troubles: Troubles,
 ) -> int:
-    """The status of this request: 200, or why it is refused."""
+    """Return the status of this request: 200, or why it is refused."""
     if banned(one, day):
         return 403
     if minute >= troubles.per_minute[one.tier] or (one.tier == "free" and today >= troubles.free_per_day):
@@ -115,7 +115,7 @@ def refusal(
         busy = max(busy, troubles.launch)
     if rng.random() < (
         max(busy, troubles.again) if tries else busy
-    ):  # an overload lasts longer than a client's patience
+    ):  # clients give up before an overload ends
         return 529
     return 500 if rng.random() < troubles.errors else 200
 
@@ -126,7 +126,7 @@ def refuse(
     reacts: Mapping[str, tuple[str, Reaction]],
     troubles: Troubles = EIGHTH,
 ) -> dict[str, Counter[str]]:
-    """Let the provider refuse in order of time, and everybody react. Returns what was done, by kind.
+    """Let the provider refuse in order of time, and everybody react. Return counts of reactions by kind.
 
     `reacts` names each account's group, to which it may hand work, and its reaction.
     """

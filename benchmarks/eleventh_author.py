@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product, team or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a product, team or campaign is one line
 """A world by an eleventh author: an ordinary month whose log has holes, with and without campaigns.
 
     python benchmarks/eleventh_author.py --range ../shared/range/corpora --people people.parquet people7.parquet --texts texts6.parquet --out worlds
     python benchmarks/eleventh_author.py --count worlds/eleventh
 
 Writes worlds/eleventh and worlds/eleventh-quiet in the format of the fourth to tenth author's worlds, whose helpers it
-uses. `--count` prints a world's table of kinds. The rules stand in eleventh_author.md, which is written beside the
-world. They were committed before this script existed. No text of a source is in this script.
+uses. `--count` prints a world's table of kinds. The rules are in eleventh_author.md, which is written beside the
+world. They were committed before this script existed. This script contains no text of a source.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class TarnLog(VesperLog):
     days, retired, retired_day, heir, reasoning_model = DAYS, OLD, 22.3, FAST, DEEP
 
 
-# Wordings stand whole in their lines, and a team or a campaign in a few.
+# Each wording is one line; a team or a campaign takes a few.
 # --- strangers -----------------------------------------------------------------------------------------------
 
 
@@ -100,7 +100,7 @@ BY_KIND = {product.kind: product for product in PRODUCTS}
 AGENTS = ("curl/8.15.0", "Go-http-client/2.0", "python-requests/2.32.5", "axios/1.12.2", "okhttp/5.1.0", "python-httpx/0.28.1", "ruby-openai/8.3", "PostmanRuntime/7.49", "DeskScholar/1.8 (win32)", "one-api/0.6.11", "undici")
 CLOCKED = frozenset({"script_python", "script_node", "script_index", "script_ai_sdk", "script_go", "flow_own", "review_agent"})
 CHATS = frozenset({"chat_webui", "chat_libre", "chat_cherry"})
-VENDORS = {"ide_cloud": 4, "flow_cloud": 4, "companion": 3, "shop_copy": 3}  # products that run at their vendor's, and its addresses
+VENDORS = {"ide_cloud": 4, "flow_cloud": 4, "companion": 3, "shop_copy": 3}  # products that run at their vendor's, and the number of its addresses
 WORK = CLOCKED | CHATS | {"agent_term", "agent_side", "agent_hands", "ide_fim", "rag_desk"}
 CAMPUS_MAIL = tuple(f"{part}{name}" for name in ("northfield.edu", "saltash.ac.uk", "wexley.edu", "corvane.edu", "ilmen.ac.uk", "ostheim.edu") for part in ("", "alumni."))
 USES = ("internal tools", "software development", "customer service", "education", "research", "content", "evaluation", "personal")
@@ -128,14 +128,14 @@ class SharedNetworks:
                    [of(2, system) for system in (680, 786, 559)], [of(4, system) for system in (16509, 8075)], {kind: of(number, 16509) for kind, number in VENDORS.items()})
 
     def place(self, rng: np.random.Generator, where: str, home: list[Site], site: list[Site]) -> list[Site]:
-        """The addresses of somebody who sits there. `site` is the group's own."""
+        """Return the addresses of somebody at this kind of place. `site` is the group's own."""
         shared = {"mobile": self.mobile, "exits": self.exits, "functions": self.functions, "coworking": self.spaces}
         if where in shared:
             return [choose(rng, shared[where]) for _ in range(2 if where in ("mobile", "exits") else 1)]
         return {"home": home, "residential": [address(rng), address(rng)], "hosting": [address(rng, True)]}.get(where, site)
 
     def site(self, rng: np.random.Generator, wheres: Sequence[str], number: int) -> list[Site]:
-        """What is the group's own place: a campus, cloud desktops, a server, or one address."""
+        """Create the group's own place: a campus, cloud desktops, a server, or one address."""
         if "campus" in wheres:
             return self.campuses[number % 3]
         if "desktop" in wheres:
@@ -144,7 +144,7 @@ class SharedNetworks:
 
 
 def open_account(rng: np.random.Generator, key: str, kind: str, settings: Settings, agent: str, life: float) -> Account:
-    """An account that lives through the whole log, made before it, without organisation. Honest or not: nothing here differs."""
+    """Create an account that exists throughout the log and was made before it, without organisation. Honest and campaign accounts are made the same way."""
     one = new_account(rng, f"eleventh {key}", kind, settings, agent or choose(rng, AGENTS), life)
     one.start, one.end, one.created = 0.0, DAYS, moment(-0.2 - life * rng.random() ** 0.8)
     one.declared_use = choose(rng, USES) if rng.random() < 0.06 else None
@@ -154,18 +154,18 @@ def open_account(rng: np.random.Generator, key: str, kind: str, settings: Settin
 
 
 def token(key: str, rng: np.random.Generator) -> str | None:
-    """What the log shows of a way to pay: a card, a wallet, a debit mandate, or nothing for credits."""
+    """Return what the log shows of a payment: a card, a wallet, a debit mandate, or nothing for credits."""
     form = choose(rng, ("card", "wallet", "mandate", None), (0.78, 0.12, 0.06, 0.04))
     return form and f"{form}_{keyed('eleventh pays', key):012x}"[:18]
 
 
 def named_firm(key: str) -> dict[str, str]:
-    """Organisation, token and mail domain of a firm."""
+    """Return organisation, token and mail domain of a firm."""
     return {"org": f"org_{keyed('eleventh org', key) % 10**8:08d}", "payment": f"card_{keyed('eleventh firm', key):012x}"[:18], "email_domain": f"{('kestrel', 'mono', 'ferro', 'juno', 'quarz', 'tide')[keyed(key) % 6]}{keyed('eleventh mail', key) % 10**5}.com"}
 
 
 def forget(accounts: Sequence[Account], log: Log) -> None:
-    """What the log does not know of an account: by its name, honest or not."""
+    """Remove facts that the log does not have, by the account's name, honest or not."""
     by_name = {one.name: one for one in accounts}
     gaps = {name: np.random.default_rng(keyed("gap", name)).random(3) for name in by_name}
     for name, (network, client, billing) in gaps.items():
@@ -184,7 +184,7 @@ def forget(accounts: Sequence[Account], log: Log) -> None:
 
 
 def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest, nets: SharedNetworks) -> list[Account]:
-    """The accounts of a product: settings, lives, networks, and what changes for them and when."""
+    """Create a product's accounts: settings, lifetimes, networks and later changes."""
     keeps = (0.4,) * 3 if product.kind.startswith("script_") else (rng.uniform(0.5, 0.97), rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0))
     accounts = []
     for at in range(product.accounts):
@@ -216,7 +216,7 @@ def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest
 
 
 def seat_companies(rng: np.random.Generator, crowds: Sequence[tuple[Product, list[Account]]], nets: SharedNetworks) -> None:
-    """A fifth of those who work have a seat in a company of 2 to 60."""
+    """Give a fifth of those who work a seat in a company of 2 to 60."""
     free = [[crowd[at] for at in rng.permutation(len(crowd))] for product, crowd in crowds if product.kind in WORK]
     left, number = round(0.2 * sum(map(len, free))), 0
     while left > 1:
@@ -255,7 +255,7 @@ FRONTS = ("Ferry times", "Clinic reception", "Wine adviser", "Tenant portal", "G
 
 
 def worded(words: Mapping[str, str], texts: Sequence[str]) -> Unit:
-    """Somebody's texts behind the wording of a script."""
+    """Put somebody's texts behind the wording of a script."""
     return [Request(STANDS[keyed(words["verb"]) % 2][0].format(**words, text=text[:2500]), output=160) for text in texts]
 
 
@@ -264,7 +264,7 @@ def script_words(rng: np.random.Generator) -> dict[str, str]:
 
 
 def compose_firms(rng: np.random.Generator, world: Honest, stock: Stock, customers: Iterator[list[Piece]]) -> None:
-    """Back ends, batches, support desks, judges, resellers, and synthesis with permission."""
+    """Compose back ends, batches, support desks, judges, resellers, and synthesis with permission."""
     def firm(kind: str, at: int, settings: Settings, agent: str = "") -> Account:
         one, named = open_account(rng, f"{kind} {at}", kind, settings, agent, 600), named_firm(f"{kind} {at}")
         one.tier, one.org, one.payment, one.email_domain, one.addresses, one.spread = "scale", named["org"] if at % 2 else None, named["payment"] if at % 4 else None, named["email_domain"], [address(rng, True)], 5.5
@@ -300,12 +300,12 @@ def compose_firms(rng: np.random.Generator, world: Honest, stock: Stock, custome
 
 @dataclass(frozen=True)
 class WorkingTeam:
-    """Honest people who work for one organiser, on one task or with one program. What differs by group is cycled."""
+    """Honest people who work for one organiser, on one task or with one program. Values that differ by group are cycled."""
 
     kind: str
     groups: int
     size: tuple[int, int]
-    each: int  # requests for an account, about
+    each: int  # requests per account, about
     days: tuple[tuple[float, float], ...]
     pays: tuple[Mapping[str, float], ...]  # own, organiser, invoice, voucher, nothing
     sits: tuple[Mapping[str, float], ...]
@@ -349,7 +349,7 @@ HELP = ("", "", "help me with this one: ", "I do not get it\n", "Exercise from c
 
 
 def team_accounts(rng: np.random.Generator, team: WorkingTeam, number: int, nets: SharedNetworks) -> list[Account]:
-    """Members of a team: who pays, where they sit, since when, with what."""
+    """Create a team's accounts: payment, places, ages and clients."""
     def cycled(values: Sequence):
         return values[number % len(values)]
 
@@ -384,7 +384,7 @@ def team_accounts(rng: np.random.Generator, team: WorkingTeam, number: int, nets
 
 
 def team_texts(stock: Stock, team: WorkingTeam, count: int) -> list[str]:
-    """Texts of the team's pool. Of a dialogue the customer's longest line, or its first exchange where it is judged."""
+    """Return texts of the team's pool. Of a dialogue: the customer's longest line, or the first exchange if it is judged."""
     texts = [text[1] if isinstance(text, tuple) else text for text in stock.take(team.pool, count)]
     if team.pool != "talks pairs":
         return texts
@@ -393,14 +393,14 @@ def team_texts(stock: Stock, team: WorkingTeam, count: int) -> list[str]:
 
 
 def team_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person]) -> list[Row]:
-    """Who of the team sends what, when."""
+    """Return what each account of the team sends, and when."""
     size, frame, rows = len(accounts), team.frames[number % len(team.frames)], []
     count, n = team.each * size, number + 3
 
     def asked(texts: Sequence[str], **more: str) -> list[Unit]:
         return [[Request(frame.format(n=n, text=text[:2400], **more), output=team.output)] for text in texts]
 
-    if team.dealt == "shared":  # set tasks for all, own questions between
+    if team.dealt == "shared":  # set tasks for all, own questions in between
         tasks = team_texts(stock, team, 6)
         for one in accounts:
             own = [talk[0][0] for talk in stock.take("talks", int(rng.integers(1, 2 * (team.each - 6) + 1)))]
@@ -492,7 +492,7 @@ CELLS = (("meaeq_agnews", "Desk and grounds for this story.\n{}"), ("meaeq_hates
 
 
 def extraction_accounts(rng: np.random.Generator, plan: Operation, nets: SharedNetworks) -> list[Account]:
-    """The campaign's accounts: nothing about them is of a form that honest accounts do not have."""
+    """Create the campaign's accounts. They have no attribute that honest accounts lack."""
     sits = plan.sits.split()
     site, agent, country, accounts = nets.site(rng, sits, keyed(plan.style) % 3), choose(rng, AGENTS), choose(rng, list(COUNTRIES)), []
     cards, voucher = [f"card_{keyed('eleventh pool', plan.campaign, at):012x}"[:18] for at in range(6)], f"voucher_{keyed('eleventh voucher', plan.campaign):010x}"[:18]
@@ -533,12 +533,12 @@ def extraction_accounts(rng: np.random.Generator, plan: Operation, nets: SharedN
 
 
 def own_lead(*key: object) -> str:
-    """A wording that the key has for itself."""
+    """Return a wording unique to the key."""
     return phrase(np.random.default_rng(keyed("eleventh lead", *key) % 2**32), *ASKS[:4]) + ASKS[4][keyed(*key) % 5]
 
 
 def worded_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], texts: Sequence[str]) -> list[Row]:
-    """Campaigns whose wording or dealing is chosen so that accounts have little in common."""
+    """Return requests of campaigns whose wording or dealing leaves accounts little in common."""
     size, bearer = len(accounts), np.arange(len(texts)) % len(accounts)
     if plan.style in ("sticky_subjects", "subject_desks"):
         topics = selves.cluster(selves.tfidf(texts), size * 3 if plan.style == "sticky_subjects" else size, rng)
@@ -560,7 +560,7 @@ def worded_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Ac
 
 
 def mimic_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], texts: Sequence[str]) -> list[Row]:
-    """Campaigns that send as a client of honest people does."""
+    """Return requests of campaigns that imitate honest people's clients."""
     if plan.style == "replayed_turns":
         system = BY_KIND["chat_libre"].system
         return [(one, when, [Request(unit[0].prompt, system, int(rng.integers(2, 5)), plan.output, True)]) for one, when, unit in deal_queue(rng, accounts, [[Request(text)] for text in texts])]
@@ -573,7 +573,7 @@ def mimic_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Acc
 
 
 def mixed_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person], customers: Iterator[list[Piece]]) -> list[Row]:
-    """Campaigns with the traffic of others, or cover, on their accounts; and cells."""
+    """Return requests of campaigns with others' traffic, or cover, on their accounts; and of cells."""
     rows: list[Row] = []
     if plan.style == "logging_relay":
         frames, left = [(script_words(rng), drawn_settings(rng, Settings(USUAL, None, None, True), (0.5,) * 3, MODELS)) for _ in range(70)], plan.count
@@ -597,7 +597,7 @@ def mixed_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Acc
 
 
 def extraction_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person], customers: Iterator[list[Piece]]) -> list[Row]:
-    """Who sends what for the campaign, when, before anything is refused."""
+    """Return what each account of the campaign sends, and when, before any refusals."""
     if plan.style in ("logging_relay", "cover_traffic", "small_cells"):
         return mixed_rows(rng, plan, accounts, stock, owners, customers)
     texts = plain_texts(stock, plan, plan.count // {"best_of_k": 16, "agent_traces": 4}.get(plan.style, 1))
@@ -606,14 +606,14 @@ def extraction_rows(rng: np.random.Generator, plan: Operation, accounts: Sequenc
     if plan.style in ("paraphrase_pool", "sticky_subjects", "subject_desks", "own_queues"):
         return worded_rows(rng, plan, accounts, texts)
     units: list[Unit] = [[Request(plan.lead.replace("{}", text), output=plan.output)] for text in texts for _ in range(16 if plan.style == "best_of_k" else 1)]
-    if plan.style == "set_sweep":  # blocks of 25 in the set's order, half of them by day and night
+    if plan.style == "set_sweep":  # blocks of 25 in the set's order, half of them around the clock
         rows = []
         for at in range(0, len(units), 25):
             day, hour = rng.uniform(plan.start + 0.6, plan.end - 1.1), rng.random() if rng.random() < 0.5 else rng.normal(0.58, 0.12) % 1
             one, steps = choose(rng, accounts), int(day) + hour + np.cumsum(rng.exponential(60 / 86400, 25))
             rows += [(one, float(max(when, one.start)), unit) for when, unit in zip(steps, units[at : at + 25], strict=False)]
         return rows
-    if plan.style == "early_start":  # a tenth of each account's work before the third day is over
+    if plan.style == "early_start":  # a tenth of each account's work before the third day ends
         rows = []
         for at, one in enumerate(accounts):
             mine = units[at :: len(accounts)]
@@ -625,7 +625,7 @@ def extraction_rows(rng: np.random.Generator, plan: Operation, accounts: Sequenc
 
 
 def owners_rows(rng: np.random.Generator, accounts: Sequence[Account], owners: Iterator[Person]) -> list[Row]:
-    """What the owners of resold keys go on to do with them, from where they sit."""
+    """Return what the owners of resold keys continue to do with them, from their own places."""
     rows: list[Row] = []
     for one in accounts:
         words, settings = script_words(rng), drawn_settings(rng, Settings(USUAL, None, None, False), (0.4,) * 3, MODELS)
@@ -646,7 +646,7 @@ REACTIONS: Mapping[str | None, Reaction] = (
 
 
 def reaction_of(one: Account) -> tuple[str, Reaction]:
-    """The group to which an account hands work, and how it reacts."""
+    """Return the group to which an account hands refused work, and its reaction."""
     return one.state.get("pool", one.name), REACTIONS.get(one.campaign or one.state.get("reacts", one.kind), PERSON)
 
 

@@ -1,9 +1,9 @@
-"""What each engine takes for the features of a log, in one run: rows that leave it, bytes in, CPU time.
+"""The cost of a log's features on each engine, in one run: rows out, bytes in, CPU time.
 
     python benchmarks/engines.py sample/exchanges.parquet duckdb clickhouse 'spark:local-cluster[2,1,1024]'
 
-Each engine is opened in a process of its own. CPU seconds are those of the process and of all that it started
-(Spark's driver and workers); `--copies N` puts the log N times side by side, under other accounts.
+Each engine runs in a process of its own. CPU seconds include all processes that it started (Spark's driver
+and workers); `--copies N` repeats the log N times, under other accounts.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def cpu_s() -> float:
 
 
 def exchanges(path: str, copies: int) -> pa.Table:
-    """The log as a scan registers it."""
+    """Return the log as a scan registers it."""
     sketcher = Sketcher(DEFAULT_KEY)
     table = build(read([path], sketcher=sketcher, rejects=Rejects()), sketcher).table()
     at, many = table.column_names.index("account"), pa.compute.max(table["account"]).as_py() + 1

@@ -1,10 +1,10 @@
-"""Write what escapes each defence (`distill/economics/escapes.jsonl`), from contests that were fought.
+"""Write what escapes each defence (`distill/economics/escapes.jsonl`), from finished contests.
 
     python benchmarks/attackers.py --seeds 1,2 --out build/attackers.jsonl
     python benchmarks/escapes.py COMMIT=build/attackers.jsonl [COMMIT=FILE ...]
 
-COMMIT is the commit at which a file's contests were fought; it stands in every line. Contests for one goal
-alone are kept. It fights nothing.
+COMMIT is the commit at which a file's contests were run; every line has it. Only contests for one goal are
+kept.
 """
 
 import json
@@ -22,7 +22,7 @@ DEFENCES = ("none", "stillwatch", "allowance", "stillwatch+allowance")
 
 
 def rows(commit: str, text: str, goal: int) -> list[dict]:
-    """Give the contests of a file for one goal, each once."""
+    """Return the contests of a file for one goal, each once."""
     found = {}
     for line in text.splitlines():
         told = json.loads(line)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What leaves, tried on every campaign of the sample and the development scenes.
+"""Exports, tried on every campaign of the sample and the development scenes.
 
-    python benchmarks/exports.py            # all scenes that are there
+    python benchmarks/exports.py            # all available scenes
     python benchmarks/exports.py sample
 
-Findings against OCSF's official schema, STIX through its reference library, round trips to a partner and back
-with each scene cut in two, pieces of prompts and names looked for in what leaves, and speed. Ends with 1
-where anything was wrong.
+Checks findings against OCSF's official schema, STIX through its reference library, round trips to a partner
+and back with each scene cut in two, exports for pieces of prompts and names, and speed. Exits with 1 if
+anything is wrong.
 """
 
 import sys

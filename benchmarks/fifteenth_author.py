@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a group or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a group or campaign is one line
 """A world by a fifteenth author: a representative provider, neither hard nor easy.
 
     python benchmarks/fifteenth_author.py --range ../shared/range/corpora --people people14.parquet people13.parquet people.parquet people5.parquet people6.parquet people7.parquet people12.parquet --texts texts6.parquet texts12.parquet texts13.parquet --former worlds --out worlds
     python benchmarks/fifteenth_author.py --count worlds/fifteenth
 
 Writes worlds/fifteenth and worlds/fifteenth-quiet in the format of the fourth to fourteenth author's worlds, whose
-helpers it uses. `--count` prints a world's table of kinds. The rules stand in fifteenth_author.md, which is written
-beside the world. They were committed before this script existed. No text of a source is in this script, but for
-first sentences of public software.
+helpers it uses. `--count` prints a world's table of kinds. The rules are in fifteenth_author.md, which is written
+beside the world. They were committed before this script existed. This script contains no text of a source, except first
+sentences of public software.
 """
 
 import argparse
@@ -51,31 +51,31 @@ RULES = (Path(__file__).parent / "fifteenth_author.md").read_text()
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is particular to a world: its public, groups and campaigns. Mappings are by campaign unless said."""
+    """The parts specific to a world: its public, groups and campaigns. Mappings are by campaign unless stated otherwise."""
 
     public: Public
     log: type[FortnightLog]
     troubles: Troubles
     rules: str
     teams: Sequence[WorkingTeam]
-    group_rows: Callable[..., list[Row]]  # who of a group sends what, when
+    group_rows: Callable[..., list[Row]]  # what each account of a group sends, and when
     plans: Sequence[Operation]
     styles: Mapping[str, Callable[..., list[Row]]]  # by style
-    settle: Callable[..., None]  # what a campaign's rule says of an account
-    registered: Callable[..., None]  # when accounts of people and companies were made
-    bans: Mapping[str, tuple[int, float, int, float]]  # accounts banned, when, how many of the plan are fresh, from when
+    settle: Callable[..., None]  # applies a campaign's rule to an account
+    registered: Callable[..., None]  # sets when accounts of people and companies were made
+    bans: Mapping[str, tuple[int, float, int, float]]  # accounts banned, when, how many of the plan are new, from when
     pauses: Mapping[str, tuple[float, float]]
-    mixes: Mapping[str, Sequence[tuple[float, str, str]]]  # sources of one queue beside the plan's own: share, source, wording
+    mixes: Mapping[str, Sequence[tuple[float, str, str]]]  # further sources of one queue: share, source, wording
     leads: Mapping[str, str]
     day_and_night: Mapping[str, float]  # share of the queue
-    at_home: frozenset[str]  # campaigns whose accounts live where honest ones do
+    at_home: frozenset[str]  # campaigns whose accounts are at the same kinds of places as honest ones
     disposable: frozenset[str]  # campaigns with some disposable mail
-    paths: Sequence[tuple[float, str, str]]  # of many_pathways: share, source, wording; the plan's own has the rest
+    paths: Sequence[tuple[float, str, str]]  # of many_pathways: share, source, wording; the plan's own source has the rest
     access: Sequence[tuple[str, str, str, Settings]]  # of many_pathways: client, network, tier, settings
     scaled_at: float  # of technique_search
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- organised groups ----------------------------------------------------------------------------------------
 
 
@@ -98,7 +98,7 @@ TEAMS = (
 
 
 def renamed(one: Account) -> Account:
-    """The account under an id of this world's own."""
+    """Return the account under an id specific to this world."""
     one.name = f"acct_{keyed('fifteenth', one.name):016x}"[:18]
     return one
 
@@ -167,7 +167,7 @@ PATHS = ((0.45, "tools pairs", TOOLS_LEAD), (0.3, "tasks pairs", "Implement it, 
 
 
 def settle_bans(rng: np.random.Generator, plan: Operation, at: int, one: Account, scenario: Scenario) -> None:
-    """Who is banned when, and who comes in their place."""
+    """Decide which accounts are banned when, and which replace them."""
     number, day, fresh, later = scenario.bans[plan.campaign]
     if at < number:
         one.end, one.state["ban"] = day + 0.3, (day + float(rng.uniform(0, 0.15)), NEVER)
@@ -177,7 +177,7 @@ def settle_bans(rng: np.random.Generator, plan: Operation, at: int, one: Account
 
 
 def settle_fleet(rng: np.random.Generator, plan: Operation, one: Account) -> None:
-    """An account of a proxy's fleet: it lives for days, mostly until a ban, and another comes."""
+    """Set up an account of a proxy's fleet: it lives for days, mostly until a ban, and is then replaced."""
     life, birth = float(rng.exponential(9.0)) + 0.5, float(rng.uniform(-9, plan.end - 0.6))
     if birth + life < 0.4:
         birth = 0.4 - life
@@ -189,7 +189,7 @@ def settle_fleet(rng: np.random.Generator, plan: Operation, one: Account) -> Non
 
 
 def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, nets: Places, scenario: Scenario) -> None:
-    """What a campaign's rule says of its account number `at`."""
+    """Apply a campaign's rule to its account number `at`."""
     one.covert_share = COVERT.get(plan.style, 1.0)
     speak(rng, one, draw_language(rng) if plan.campaign in scenario.at_home else "zh" if rng.random() < 0.3 else "en")
     if plan.campaign not in scenario.at_home and rng.random() < 0.5:
@@ -223,7 +223,7 @@ def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, net
 
 
 def campaign_accounts(rng: np.random.Generator, plan: Operation, nets: Places, scenario: Scenario) -> list[Account]:
-    accounts = extraction_accounts(rng, plan if plan.style == "stolen_keys" else replace(plan, style=""), nets)  # no style of the thirteenth author's
+    accounts = extraction_accounts(rng, plan if plan.style == "stolen_keys" else replace(plan, style=""), nets)  # without the thirteenth author's styles
     for at, one in enumerate(accounts):
         renamed(one).style = plan.style
         if one.payment and plan.pays == "own":
@@ -234,7 +234,7 @@ def campaign_accounts(rng: np.random.Generator, plan: Operation, nets: Places, s
 
 
 def queue_of(plan: Operation, stock: Stock, scenario: Scenario) -> list[Unit]:
-    """The campaign's queue from its sources, each in its wording."""
+    """Return the campaign's queue from its sources, each in its wording."""
     mixed = [(round(share * plan.count), pool, lead) for share, pool, lead in scenario.mixes.get(plan.campaign, ())]
     own = plan.count - sum(count for count, _, _ in mixed)
     units = units_of(plan, scenario.leads.get(plan.campaign, plan.lead), published_texts(stock, plan, plan.pool, own))
@@ -244,12 +244,12 @@ def queue_of(plan: Operation, stock: Stock, scenario: Scenario) -> list[Unit]:
 
 
 def published_texts(stock: Stock, plan: Operation, pool: str, count: int) -> list[str]:
-    """Texts of a source; a grader's rubric stays as it was published."""
+    """Return texts of a source; a grader's rubric stays as published."""
     return [text[:2800] for text in stock.take(pool, count)] if pool == "ultrafeedback_rubric" else texts_of(stock, plan, pool, count)
 
 
 def queued_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
-    """One queue, dealt at random."""
+    """Return requests from one queue, dealt at random."""
     units = queue_of(plan, stock, scenario)
     units = [units[at] for at in rng.permutation(len(units))]
     if plan.style == "academic_traces":
@@ -264,7 +264,7 @@ def queued_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Ac
 
 
 def synchronised_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
-    """All at work in the same blocks of two hours."""
+    """Return requests from accounts that all work in the same blocks of two hours."""
     units, blocks = queue_of(plan, stock, scenario), rng.uniform(plan.start + 0.6, plan.end - 0.1, 26)
     rows: list[Row] = []
     for at in rng.permutation(len(units)):
@@ -275,7 +275,7 @@ def synchronised_rows(rng: np.random.Generator, plan: Operation, accounts: Seque
 
 
 def after_pause(rng: np.random.Generator, plan: Operation, rows: Sequence[Row], scenario: Scenario) -> list[Row]:
-    """The rows, with those of the silence after a ban put later."""
+    """Return the rows; those in the silence after a ban are postponed."""
     if plan.campaign not in scenario.pauses:
         return list(rows)
     first, last = scenario.pauses[plan.campaign]
@@ -284,7 +284,7 @@ def after_pause(rng: np.random.Generator, plan: Operation, rows: Sequence[Row], 
 
 
 def proxied_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
-    """A proxy's or reseller's harvest, and the requests of its customers over the same keys."""
+    """Return requests of a proxy's or reseller's harvest, and of its customers over the same keys."""
     share = COVERT[plan.style]
     harvest = queue_of(replace(plan, count=round(plan.count * share)), stock, scenario)
     house = [replace(one, settings=Settings(USUAL, 0.7, 4096, True)) for one in accounts]
@@ -296,7 +296,7 @@ def proxied_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[A
 
 
 def harness_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
-    """Sessions of a public coding agent on tasks, relayed: its system text, its tools' results."""
+    """Return requests of a public coding agent's sessions on tasks, relayed: its system text, its tools' results."""
     texts = (piece for _ in iter(int, 1) for piece in next(customers["en"]))
     tasks, rows, left = iter(texts_of(stock, plan, plan.pool, plan.count // 3)), [], plan.count
     while left > 0:
@@ -308,7 +308,7 @@ def harness_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[A
 
 
 def pathway_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
-    """Tools, code and data analysis, over four kinds of access."""
+    """Return requests for tools, code and data analysis, over four kinds of access."""
     queue = [(pool, lead, round(share * plan.count)) for share, pool, lead in scenario.paths]
     queue.append((plan.pool, plan.lead, plan.count - sum(count for _, _, count in queue)))
     units = [unit for pool, lead, count in queue for unit in units_of(replace(plan, pool=pool), lead, texts_of(stock, plan, pool, count))]
@@ -316,7 +316,7 @@ def pathway_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[A
 
 
 def user_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
-    """A chat product's own users, whose questions it sends here. Each user's settings are the product's for that user."""
+    """Return requests of a chat product's own users. Each user's settings are the product's for that user."""
     rows: list[Row] = []
     while sum(len(unit) for _, _, unit in rows) < plan.count:
         if rng.random() < 0.5:
@@ -330,7 +330,7 @@ def user_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Acco
 
 
 def tricked_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
-    """Three accounts try tricks, mostly in vain; then all use the best one."""
+    """Return requests: three accounts try tricks, mostly in vain; then all use the best one."""
     texts, tried = texts_of(stock, plan, plan.pool, plan.count), plan.count // 3
     seekers = [replace(one, end=scenario.scaled_at, state=one.state | {"filtered": 0.65}) for one in accounts[:3]]
     harvest = [replace(one, start=max(one.start, scenario.scaled_at + 0.05), state=one.state | {"filtered": 0.05}) for one in accounts]
@@ -339,7 +339,7 @@ def tricked_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[A
 
 
 def cloned_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
-    """Customers' lines of public dialogues, to be answered as the perfect agent would."""
+    """Return requests: customers' lines of public dialogues, to be answered as a perfect agent would."""
     shops = [plan.lead.replace("{}", choose(rng, BRIEFS[1])) for _ in range(2)]
     lines = dict.fromkeys(line for _, talk in stock.take(plan.pool, 80) for line in re.findall(r'"((?:[^"\\]|\\.){25,})"', talk)[::2])
     return deal_queue(rng, accounts, [[Request(line, choose(rng, shops), output=plan.output)] for line in list(lines)[: plan.count]])
@@ -352,7 +352,7 @@ STYLES: Mapping[str, Callable[..., list[Row]]] = {
 
 
 def campaign_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, scenario: Scenario) -> list[Row]:
-    """Who sends what for the campaign, when, before anything is refused. One new account in four begins with a trial by hand."""
+    """Return what each account of the campaign sends, and when, before any refusals. One new account in four starts with a manual trial."""
     trials: list[Row] = [(one, one.start + float(rng.uniform(0.0002, 0.002)), [Request(choose(rng, TRIALS), output=20)]) for one in accounts if one.start > 0 and rng.random() < 1 / 4]
     plan = replace(plan, count=plan.count - len(trials))
     return trials + after_pause(rng, plan, scenario.styles.get(plan.style, queued_rows)(rng, plan, accounts, stock, customers, scenario), scenario)
@@ -362,7 +362,7 @@ def campaign_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[
 
 
 def reactions(scenario: Scenario) -> Callable[[Account], tuple[str, Reaction]]:
-    """To which group an account hands work, and how it reacts."""
+    """Return a function: account -> the group to which it hands refused work, and its reaction."""
     known: dict[str | None, Reaction] = dict.fromkeys(("firm_extract", "firm_batch", "firm_eval", "eval_person"), RUNS) | {"company": Reaction(2, 0.06, 12, 0.4, 10, 0.12, heirs=0.3)}
     known |= {team.kind: team.reaction for team in scenario.teams} | {plan.campaign: plan.reaction for plan in scenario.plans}
 
@@ -379,7 +379,7 @@ def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: Fortn
 
 
 def all_people(options: argparse.Namespace, is_former: Callable[[str], bool]) -> list[Person]:
-    """Authors and documents, but nobody who speaks in a former world, and each of them once. `is_former` of a world's folder."""
+    """Return authors and documents once each, without anybody who speaks in a former world. `is_former` of a world's folder."""
     former = {name for path in options.former.glob("**/selves.parquet") if is_former(path.parent.name) for name in pq.read_table(path, columns=["person"])["person"].to_pylist()}
     people = [one for path in options.people for one in selves.read_people(path)]
     people += [one for path in options.texts if "foreign asks" in (table := pq.read_table(path))["pool"].unique().to_pylist() for one in documents_as_people(table)]
@@ -391,7 +391,7 @@ def all_people(options: argparse.Namespace, is_former: Callable[[str], bool]) ->
 
 
 def write_worlds(options: argparse.Namespace, scenario: Scenario, everybody: Sequence[Person], pooled: Sequence[Person] = ()) -> None:
-    """Both worlds. `everybody` may speak for an account; `pooled`, if any, stand for staff and customers."""
+    """Write both worlds. `everybody` may speak for an account; `pooled`, if any, stand for staff and customers."""
     seed, name = options.seed, scenario.public.name
     stock, nets = UnsaidStock(options.range, options.texts, np.random.default_rng([seed, 0])), CloudPlaces(np.random.default_rng([seed, 4]))
     people = sorted((one for one in everybody if len(one.texts) > 1), key=lambda one: keyed(f"{name} owner", one.person))
@@ -410,7 +410,7 @@ def write_worlds(options: argparse.Namespace, scenario: Scenario, everybody: Seq
         accounts = campaign_accounts(rng, plan, nets, scenario)
         yield accounts, campaign_rows(rng, plan, accounts, stock, sessions(rng, lots[1], int(plan.style == "proxy_fleet")), scenario), plan.campaign
         clients = {one.name: choose(rng, LIBRARIES) for one in accounts}
-        days = max(scenario.public.days, 21.0)  # the fifteenth world's owners go on after its end
+        days = max(scenario.public.days, 21.0)  # owners in the fifteenth world continue after its end
         if plan.style == "stolen_keys":
             yield (), [(replace(one, user_agent=clients[one.name]), when, unit) for one, when, unit in owners_rows(rng, accounts, iter(victims), days)], None
 
@@ -432,7 +432,7 @@ def main(arguments: Sequence[str] | None = None, name: str = "fifteenth", seed: 
 
 
 def collect(arguments: Sequence[str] | None, collect_texts: Callable[[Path], pa.Table]) -> None:
-    """What `--collect` of a later author does: the texts of public repositories become one file."""
+    """Handle `--collect` for a later author: write the texts of public repositories to one file."""
     parser = argparse.ArgumentParser(description="Collect the texts of public repositories.")
     parser.add_argument("--collect", type=Path, required=True, help="file to write")
     parser.add_argument("--mirror", type=Path, required=True, help="folder of OWNER+NAME/repo histories")

@@ -1,7 +1,7 @@
-# ruff: noqa: E501 - wordings stand whole in their lines
-"""The honest majority of the fifteenth author's world: people with public software, and companies, in the proportions that the author thinks true.
+# ruff: noqa: E501 - each wording is one line
+"""The honest majority of the fifteenth author's world: people with public software, and companies, in realistic proportions by the author's estimate.
 
-The provider is the thirteenth author's, with two weeks of its own. The rules stand in fifteenth_author.md.
+The provider is the thirteenth author's, with two weeks of its own. The rules are in fifteenth_author.md.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ class FortnightLog(WrenLog):
     days, retired_day = DAYS, NEVER
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- who somebody is -----------------------------------------------------------------------------------------
 
 
@@ -53,14 +53,14 @@ def draw_language(rng: np.random.Generator) -> str:
 
 
 def speak(rng: np.random.Generator, one: Account, language: str, hour: float = 13.8, spread: float = 2.5) -> None:
-    """Country, zone and hours of somebody of this language."""
+    """Set country, zone and hours of a speaker of this language."""
     thirteenth.speak(rng, one, language)
     country, zone = choose(rng, list(ENGLISH), list(ENGLISH.values())) if language == "en" else next(land for land in thirteenth.LANDS[language] if land[0] == one.country)
     one.country, one.hour = country, float(rng.normal(hour, spread) - zone)
 
 
 def near(rng: np.random.Generator, default: Settings, keeps: Sequence[float]) -> Settings:
-    """The default, each part kept with its own probability; else what people choose."""
+    """Return the default, each part kept with its own probability; else what people choose."""
     model, temperature, limit = (rng.random() < keep for keep in keeps)
     return replace(
         default, model=default.model if model else choose(rng, list(MODELS), list(MODELS.values())),
@@ -70,26 +70,26 @@ def near(rng: np.random.Generator, default: Settings, keeps: Sequence[float]) ->
 
 
 def wish(rng: np.random.Generator, language: str) -> str:
-    """What somebody asks for, in words of their own."""
+    """Return somebody's wish in their own words."""
     return own_words(rng, language) if rng.random() < 0.55 else explain(rng, language)
 
 
 @dataclass(frozen=True)
 class Public:
-    """Who uses a provider besides organised groups, and how long its log is."""
+    """The users of a provider outside organised groups, and the length of its log."""
 
-    name: str  # the world's: accounts and companies of two worlds differ
+    name: str  # the world's: accounts and companies of two worlds must differ
     days: float
     products: Sequence[Product]
     eval_person: Product
-    staff: Sequence[Product]  # companies' keys that a person uses
-    desks: Mapping[str, tuple[int, float, str]]  # companies' other keys: how many, median of units, model
+    staff: Sequence[Product]  # companies' keys with one person each
+    desks: Mapping[str, tuple[int, float, str]]  # companies' other keys: number, median of units, model
     resellers: int
     newcomers: float = 0.16  # share of people's accounts that begin during the log
 
 
 def open_account(rng: np.random.Generator, public: Public, key: str, kind: str, settings: Settings, agent: str, life: float) -> Account:
-    """An account that lives through the whole log, made before it."""
+    """Create an account that exists throughout the log and was made before it."""
     one = thirteenth.open_account(rng, f"{public.name} {key}", kind, settings, agent or choose(rng, OTHERS), life)
     one.end = public.days
     speak(rng, one, draw_language(rng))
@@ -157,7 +157,7 @@ PRODUCTS = (
     Product("automation_flowise", 30, "langchain-openai/1.0.3 flowise", Settings(SMALL, 0.9, None, True), "{ask}\n{text}", output=110, units=8, life=400),
 )
 EVAL_PERSON = Product("eval_person", 30, "lm-eval/0.4.9.2", Settings(USUAL, 0.0, 1024, False), "{text}", life=300)
-STAFF = (  # of one real author each
+STAFF = (  # with one real author each
     Product("firm_code", 200, "", Settings(USUAL, 0.0, 8192, True, None, 12), "{text}\n\n{file}", "Coding assistant. Repository {root}.", more="[{tool}] {file}\n{text}", parts=(3, 4), each={"tool": ("open", "grep", "patch", "run")}, output=220, gap=0.8, units=4, moves=0.14, session=True),
     Product("firm_trial", 140, "", Settings(USUAL, None, None, False), "{ask}\n{text}", output=160, units=3),
 )
@@ -165,7 +165,7 @@ DESKS = {"firm_app": (190, 5, USUAL), "firm_docs": (140, 8, USUAL), "firm_extrac
 FIFTEENTH = Public("fifteenth", DAYS, PRODUCTS, EVAL_PERSON, STAFF, DESKS, 6)
 BY_KIND = {product.kind: product for product in PRODUCTS}
 CLOCKED = ("own_script", "automation", "plug_in_paperless", "plug_in_wordpress")
-TITLES = {  # what a chat front end asks for by itself, after the first answer
+TITLES = {  # a chat front end's automatic requests, after the first answer
     "chat_open_webui": "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n### Output:\nJSON format: { \"title\": \"your concise title here\" }\n### Chat History:\n<chat_history>\nUSER: {}\n</chat_history>",
     "chat_librechat": "Provide a concise, 5-word-or-less title for the conversation, using title case conventions. Only return the title itself.\n\nConversation:\nUser: {}",
     "chat_chatbox": "Based on the chat history, give this conversation a name. Keep it short, 10 characters max, no quotes.\n\n{}",
@@ -177,7 +177,7 @@ LABELS = "### Task:\nGenerate 1-3 broad tags categorizing the main themes of the
 
 
 def hidden_rows(rng: np.random.Generator, one: Account, when: float, unit: Unit) -> list[Row]:
-    """What a chat front end asks by itself about a conversation, with the account's own model or the small one."""
+    """Return requests that a chat front end makes by itself about a conversation, with the account's own model or the small one."""
     if one.kind not in TITLES:
         return []
     if "hidden" not in one.state:
@@ -190,7 +190,7 @@ def hidden_rows(rng: np.random.Generator, one: Account, when: float, unit: Unit)
 
 
 def rows_of(rng: np.random.Generator, product: Product, one: Account, times: Sequence[float], own: Sequence[Piece]) -> list[Row]:
-    """What somebody's software sends at these times, over the texts of its person."""
+    """Return what somebody's software sends at these times, using its person's texts."""
     if product.each and product.session:
         texts = cycle(own)
         return [(one, float(when), agent_session(rng, product, texts, float(when) > one.state["late"])) for when in times]
@@ -200,12 +200,12 @@ def rows_of(rng: np.random.Generator, product: Product, one: Account, times: Seq
             unit = render(rng, product, {**one.state["own"], "ask": wish(rng, one.state["language"])}, [piece])
             rows += [(one, when, unit), *hidden_rows(rng, one, when, unit)]
         return rows
-    bare = replace(one, state=one.state | {"house": None})  # the house text comes with the log
+    bare = replace(one, state=one.state | {"house": None})  # the house text is in the log already
     return list(zip([one] * len(times), map(float, times), units_of(rng, product, bare, times, own), strict=True))
 
 
 def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest, nets: Places, public: Public = FIFTEENTH) -> list[Account]:
-    """The accounts of a software: settings, lives, networks, words, and what changes for them and when."""
+    """Create a program's accounts: settings, lifetimes, networks, words and later changes."""
     keeps = (0.35,) * 3 if product.kind == "own_script" else (rng.uniform(0.6, 0.97), rng.uniform(0.8, 1.0), rng.uniform(0.8, 1.0))
     accounts = []
     for at in range(product.accounts):
@@ -226,7 +226,7 @@ def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest
 
 
 def settle_place(rng: np.random.Generator, one: Account, nets: Places) -> None:
-    """Where the requests come from: home, a server, a vendor's cloud, a phone, a campus, a private network."""
+    """Set where the requests come from: home, a server, a vendor's cloud, a phone, a campus, a private network."""
     place = rng.random()
     if one.kind in ("automation_make", "automation_zapier", "role_play_janitor"):
         one.addresses = nets.vendors[one.kind]
@@ -256,7 +256,7 @@ class CloudPlaces(Places):
 
 
 def company_of(rng: np.random.Generator, key: str, kinds: Sequence[str], nets: Places, public: Public) -> Company:
-    """A company with these keys: one payment, place and language, a library or two, perhaps a house text."""
+    """Create a company with these keys: one payment, place and language, a library or two, perhaps a house text."""
     of_people = {product.kind: product for product in public.staff}
     defaults = {kind: product.settings for kind, product in of_people.items()} | {kind: Settings(model, 0.2, 1024, kind == "firm_app") for kind, (_, _, model) in public.desks.items()}
     facts, language, site = firm_facts(f"{public.name} {key}"), draw_language(rng), choose(rng, ("office", "server", "platform", "hosting"), (0.3, 0.35, 0.25, 0.1))
@@ -281,7 +281,7 @@ def company_of(rng: np.random.Generator, key: str, kinds: Sequence[str], nets: P
 
 
 def found_companies(rng: np.random.Generator, nets: Places, public: Public = FIFTEENTH) -> list[Company]:
-    """Companies, until all keys have one."""
+    """Create companies until all keys have one."""
     left = [product.kind for product in public.staff for _ in range(product.accounts)] + [kind for kind, (number, _, _) in public.desks.items() for _ in range(number)]
     left = [left[at] for at in rng.permutation(len(left))]
     companies: list[Company] = []
@@ -293,7 +293,7 @@ def found_companies(rng: np.random.Generator, nets: Places, public: Public = FIF
 
 
 def compose_desks(rng: np.random.Generator, world: Honest, stock: Stock, staff: Mapping[str, Sequence[Person]], customers: Sessions, companies: Sequence[Company], sets: Sequence[tuple[Sequence[str], str]], public: Public) -> None:
-    """What companies' keys send that no single person writes."""
+    """Compose what companies' keys send that no single person writes."""
     busy = {language: [*(one for one in own if len(one.texts) >= 30), *sorted(own, key=lambda one: -len(one.texts))[:8]] for language, own in staff.items()}
     for one in (one for company in companies for one in company.keys if one.kind in public.desks):
         count = max(1, int(np.clip(rng.lognormal(np.log(public.desks[one.kind][1] or 1), 1.8), 1, 1500) * (one.end - one.start) / public.days))
@@ -304,7 +304,7 @@ def compose_desks(rng: np.random.Generator, world: Honest, stock: Stock, staff: 
 
 
 def resold_rows(rng: np.random.Generator, accounts: Sequence[Account], customers: Sessions, people: int, each: int) -> Iterator[Row]:
-    """The traffic of a reseller's customers, each with words and settings of their own, over whichever key is free."""
+    """Yield the requests of a reseller's customers, each with their own words and settings, over any free key."""
     for _ in range(people):
         language = draw_language(rng)
         ask, settings, place = wish(rng, language), near(rng, Settings(USUAL, None, None, True), (0.5,) * 3), int(rng.integers(3))
@@ -315,7 +315,7 @@ def resold_rows(rng: np.random.Generator, accounts: Sequence[Account], customers
 
 
 def reseller_keys(rng: np.random.Generator, number: int, keys: int, public: Public) -> list[Account]:
-    """A reseller's accounts: one organisation, one payment, one server, a key manager."""
+    """Create a reseller's accounts: one organisation, one payment, one server, a key manager."""
     facts, site, manager = firm_facts(f"{public.name} reseller {number}"), [address(rng, True)], choose(rng, ("one-api/0.6.11", "new-api/0.9.27", "litellm/1.79.1"))
     accounts = [open_account(rng, public, f"reseller {number} {at}", "reseller", Settings(USUAL, None, None, True), manager, 500) for at in range(keys)]
     for one in accounts:
@@ -324,11 +324,11 @@ def reseller_keys(rng: np.random.Generator, number: int, keys: int, public: Publ
     return accounts
 
 
-# --- everybody who is no organised group ---------------------------------------------------------------------
+# --- accounts outside organised groups ------------------------------------------------------------------------
 
 
 def count_units(rng: np.random.Generator, product: Product, one: Account, days: float) -> int:
-    """How many conversations, sessions or requests of an account."""
+    """Return the number of conversations, sessions or requests of an account."""
     if product.kind == "quick_look":
         return max(1, int(np.clip(rng.lognormal(np.log(product.units), 0.6), 1, 6)))
     sigma, most = (1.8, 400) if product.kind.startswith("firm_") else (1.5, 300)
@@ -336,7 +336,7 @@ def count_units(rng: np.random.Generator, product: Product, one: Account, days: 
 
 
 def speakers(needs: Mapping[str, tuple[Product, int]], counts: dict[str, int], languages: Mapping[str, str], people: Mapping[str, Sequence[Person]], world: Honest, public: Public) -> dict[str, list[Piece]]:
-    """Texts of a person for each account, of its language as far as there are any, else English. Nobody has two accounts."""
+    """Return each account's texts of one person, in its language if there are any, else English. Nobody has two accounts."""
     spoken: dict[str, list[Piece]] = {}
     for language in [*(name for name in people if name != "en"), "en"]:
         able = sorted((name for name in needs if name not in spoken and language in ("en", languages[name])), key=lambda name: keyed(f"{public.name} turn", name))[: len(people[language]) * 9 // 10]
@@ -350,7 +350,7 @@ def speakers(needs: Mapping[str, tuple[Product, int]], counts: dict[str, int], l
 
 
 def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people: Mapping[str, Sequence[Person]], nets: Places, customers: Sessions, companies: Sequence[Company], public: Public) -> None:
-    """All accounts that speak as one person, or hold real conversations."""
+    """Compose all accounts that speak as one person, or hold real conversations."""
     crowds = [(product, crowd(rng, product, at, world, nets, public)) for at, product in enumerate(public.products)]
     ban_in_error(rng, [one for _, accounts in crowds for one in accounts], public.days)
     crowds += [(product, [one for company in companies for one in company.keys if one.kind == product.kind]) for product in public.staff]
@@ -370,9 +370,9 @@ def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people
             if one.name not in needs:
                 units = [talk_of(rng, stock, product, one, customers) for _ in times]
                 rows = [row for when, unit in zip(map(float, times), units, strict=True) for row in ((one, when, unit), *hidden_rows(rng, one, when, unit))]
-            else:  # nobody has as many texts as a few want
+            else:  # no person has as many texts as some accounts need
                 rows = rows_of(rng, product, one, times, own) if own else []
-            if one.state.get("at_once") and rng.random() < 1 / 4:  # by hand, first of all
+            if one.state.get("at_once") and rng.random() < 1 / 4:  # a manual trial comes first
                 rows.append((one, one.start + float(rng.uniform(0.0002, 0.002)), [Request(choose(rng, TRIALS), output=20)]))
             world.accounts.append(one)
             for sender, when, unit in rows:
@@ -382,14 +382,14 @@ def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people
 
 
 def compose_majority(rng: np.random.Generator, world: Honest, stock: Stock, people: Mapping[str, Sequence[Person]], staff: Mapping[str, Sequence[Person]], nets: Places, customers: Sessions, public: Public = FIFTEENTH) -> None:
-    """Everybody who is no organised group."""
+    """Compose all accounts that belong to no organised group."""
     companies = found_companies(rng, nets, public)
     compose_people(rng, world, stock, people, nets, customers, companies, public)
     frames = (*HARNESS, ("alpaca_eval_judge", "{}"))
     sets = [([item if isinstance(item, str) else item[1] for item in stock.take(pool, 180)], frame) for pool, frame in frames]
     compose_desks(rng, world, stock, staff, customers, companies, sets, public)
     for one in crowd(rng, public.eval_person, 99, world, nets, public):
-        one.tier = "payg" if one.tier == "free" else one.tier  # a harness soon meets a free account's limits
+        one.tier = "payg" if one.tier == "free" else one.tier  # a harness soon reaches a free account's limits
         one.start, one.user_agent = min(one.start, public.days - 2), choose(rng, ("lm-eval/0.4.9.2", "inspect-ai/0.3.150", PYTHON))
         one.end, one.created = max(one.end, one.start + 1), min(one.created, moment(one.start))
         world.accounts.append(one)

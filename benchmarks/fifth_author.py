@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a product or campaign is one line
 """A world by a fifth author: settings that honest people take up together, dealt honest queues, ten campaigns.
 
     python benchmarks/fifth_author.py --range ../shared/range/corpora --people people5.parquet --out worlds
 
-Writes worlds/fifth and worlds/fifth-quiet (the same honest traffic without campaigns) in the format of the
-fourth author's worlds, whose helpers it uses. The rules stand in fifth_author.md, which is written beside the
-world. They were committed before the world was generated. `--people` is a file of `benchmarks/selves.py collect`
-over the projects that the rules name. No text of it or of the range is in this script.
+Writes worlds/fifth and worlds/fifth-quiet (the same honest traffic without campaigns) in the format of the fourth
+author's worlds, whose helpers it uses. The rules are in fifth_author.md, which is written beside the world. They were
+committed before the world was generated. `--people` is a file of `benchmarks/selves.py collect` over the projects that
+the rules name. This script contains no text of it or of the range.
 """
 
 import argparse
@@ -85,14 +85,14 @@ class ChangingLog(Log):
         return row
 
 
-# Wordings stand whole in their lines, and a crowd or a campaign in a few.
+# Each wording is one line; a crowd or a campaign takes a few.
 # fmt: off
 # --- products of strangers -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Product:
-    """A crowd that uses one software. Its texts are patterns over a person's text, line, file and choices."""
+    """A crowd that uses one program. Its texts are patterns over a person's text, line, file and choices."""
 
     kind: str
     accounts: int
@@ -102,7 +102,7 @@ class Product:
     system: str | None = None
     later: str = ""  # the wording after the update
     more: str = ""  # further requests of a unit, over the person's next texts
-    parts: tuple[int, int] = (1, 1)  # how many requests with a person's text a unit has
+    parts: tuple[int, int] = (1, 1)  # number of requests with a person's text in a unit
     follow: tuple[str, ...] = ()
     follow_share: float = 0.0
     own: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # one choice for an account
@@ -196,7 +196,7 @@ def render(
     pieces: Sequence[Piece],
     late: bool = False,
 ) -> Unit:
-    """What the product sends for these texts of a person."""
+    """Return what the product sends for these texts of a person."""
     unit: Unit = []
     words: dict[str, str] = {}
     for at, (text, file) in enumerate(pieces):
@@ -218,7 +218,7 @@ def render(
 def drawn_settings(
     rng: np.random.Generator, default: Settings, keeps: Sequence[float], models: Sequence[str] = MODELS
 ) -> Settings:
-    """The default, each part kept with its own probability; else what people choose."""
+    """Return the default, each part kept with its own probability; else what people choose."""
     model, temperature, limit = (rng.random() < keep for keep in keeps)
     return replace(
         default,
@@ -232,7 +232,7 @@ def drawn_settings(
 
 
 class Texts:
-    """Texts of the range, each given out once."""
+    """Texts of the range, each used once."""
 
     def __init__(self, folder: Path, rng: np.random.Generator) -> None:
         pools: dict[str, list] = defaultdict(list)
@@ -261,14 +261,14 @@ class Texts:
         return taken
 
     def passages(self, count: int) -> list[str]:
-        """Answers of conversations, one from each."""
+        """Return answers of conversations, one from each."""
         long = [next((b for _, b in talk if len(b) > 250), talk[0][1]) for talk in self.take("talks", count)]
         return [text[:1800] for text in long]
 
 
 @dataclass
 class Honest:
-    """The honest world under way."""
+    """The honest world being composed."""
 
     log: ChangingLog
     accounts: list[Account] = field(default_factory=list)
@@ -288,7 +288,7 @@ class Honest:
 
 
 def crowd(rng: np.random.Generator, product: Product, world: Honest) -> list[Account]:
-    """The accounts of a product, with what changes for them and when."""
+    """Create a product's accounts, with later changes."""
     keeps = (rng.uniform(0.6, 0.98), rng.uniform(0.82, 1.0), rng.uniform(0.85, 1.0))
     if not product.agent:
         keeps = (0.4, 0.4, 0.4)
@@ -309,7 +309,7 @@ def crowd(rng: np.random.Generator, product: Product, world: Honest) -> list[Acc
         if product.update and rng.random() < product.update[2]:
             day = product.update[0] + rng.exponential(product.update[1])
             new = dict(product.update[3])
-            if product.kind == "mcp_agent":  # who chose a value of their own keeps it
+            if product.kind == "mcp_agent":  # people with a value of their own keep it
                 new = {name: value for name, value in new.items() if name == "user_agent" or getattr(settings, name) == getattr(default, name)}
             elif product.kind == "viral_pack" and rng.random() < 0.6:
                 new = {"temperature": 0.2, "max_tokens": 6000}
@@ -382,7 +382,7 @@ def times_of(rng: np.random.Generator, product: Product, one: Account, count: in
     times = schedule(rng, one, count)
     if product.kind == "tax_helper":  # before the deadline
         times = np.where(rng.random(count) < 0.58, rng.uniform(max(7.0, one.start), max(10.0, one.start + 0.5), count), times)
-    elif product.kind == "rpa_step":  # by a clock
+    elif product.kind == "rpa_step":  # at fixed times
         times = np.maximum(np.floor(times * 24) / 24, one.start) + rng.uniform(0, 20 / 86400, count)
     return np.sort(times)
 
@@ -393,7 +393,7 @@ def times_of(rng: np.random.Generator, product: Product, one: Account, count: in
 def hands(
     rng: np.random.Generator, kind: str, count: int, settings: Settings, agent: str, life: float, **fields
 ) -> list[Account]:
-    """Accounts of one kind that share a software; `fields` are set on each."""
+    """Return accounts of one kind that share a program; `fields` are set on each."""
     accounts = []
     for at in range(count):
         key = f"fifth {kind} {fields.get('org', '')} {at}"
@@ -408,7 +408,7 @@ def hands(
 
 
 def deal_out(rng: np.random.Generator, world: Honest, accounts: Sequence[Account], units: Sequence[Unit]) -> None:
-    """One queue: each unit goes to a random account."""
+    """Deal one queue: each unit goes to a random account."""
     bearer = rng.choice(len(accounts), len(units), p=rng.dirichlet(np.full(len(accounts), 4.0)))
     for at, one in enumerate(accounts):
         own = [units[u] for u in np.flatnonzero(bearer == at)]
@@ -480,7 +480,7 @@ def clinic_notes(rng: np.random.Generator, count: int) -> list[str]:
 
 
 def tenants(rng: np.random.Generator, world: Honest, texts: Texts) -> None:
-    """Tenants of a support vendor, and firms that balance their load over accounts."""
+    """Compose a support vendor's tenants, and firms that balance their load over accounts."""
     names = ("Quarrel & Sons", "Mistle Bank", "Ostrea Foods", "Tarn Mobile", "Pelagic Air", "Lindqvist Home", "Rook Insurance", "Verge Power", "Cinder Gym")
     for at in range(18):
         name = f"{names[at % 9]} {('', 'Nordics')[at // 9]}".strip()
@@ -523,7 +523,7 @@ class Plan:
     share: float
     start: float
     end: float
-    again: float = 0.8  # share of failures that come back at another account
+    again: float = 0.8  # share of failures retried at another account
     varies: bool = False
     settings: Settings = field(default_factory=lambda: Settings("lumen-4", 0.7, 4096, False))
     hosting: float = 0.0
@@ -569,7 +569,7 @@ def campaign_accounts(rng: np.random.Generator, plan: Plan, honest: Sequence[Acc
             one.state["own"] = dict(copied.state["own"])
         if plan.style == "session_relay":
             one.country = ("SG", "JP")[at % 2]
-        elif plan.style == "tag_injector":  # one pool until day 8.8, then the other; each signed up in one batch
+        elif plan.style == "tag_injector":  # one pool until day 8.8, then the other; each pool signed up in one batch
             one.start, one.end = (one.start, 8.8) if at < 26 else (8.85 + rng.uniform(0, 0.5), plan.end)
             one.created = moment(one.start - 2 + rng.uniform(0, 1))
         elif plan.style == "step_grader":
@@ -589,7 +589,7 @@ def phrase(rng: np.random.Generator, *parts: Sequence[str]) -> str:
 
 
 def campaign_queue(rng: np.random.Generator, plan: Plan, count: int, texts: Texts, sessions: Iterator[list[Piece]]) -> list[Unit]:
-    """The campaign's units, until `count` requests. A relayed session is rendered by `relayed`."""
+    """Return the campaign's units, until `count` requests. `relayed` renders relayed sessions."""
     style = plan.style
     units: list[Unit] = []
     if style == "tag_injector":
@@ -646,7 +646,7 @@ def campaign_queue(rng: np.random.Generator, plan: Plan, count: int, texts: Text
 
 
 def bare_trace(prompt: str) -> str:
-    """Task and answer of a prompt that asks for the reasoning, without that wording."""
+    """Return task and answer of a prompt that asks for the reasoning, without that wording."""
     for mark in ("[Task]", "Question:"):
         prompt = prompt.split(mark, 1)[-1]
     for mark in ("[Reasoning]", "Reasoning:", "[Internal"):
@@ -667,7 +667,7 @@ def mixed(rng: np.random.Generator, units: Sequence[Unit], count: int) -> list[U
 
 
 def kernels(rng: np.random.Generator, count: int) -> list[str]:
-    """Orders for GPU kernels, no two alike."""
+    """Return requests for GPU kernels, all different."""
     ops = ("grouped GEMM", "paged attention decode", "RMSNorm with residual", "top-k routing", "blockwise softmax", "int4 dequantisation", "rotary embedding", "depthwise convolution", "segmented scan", "sparse gather", "all-to-all pack", "fused cross entropy", "Hadamard transform", "radix sort of keys", "speculative verify", "KV cache eviction", "layer norm backward", "batched QR")
     chips = ("an H100", "an MI300X", "a B200", "an Ascend 910C", "an L40S", "a Gaudi 3")
     kinds = ("fp8 e4m3", "bf16", "int8 with per-channel scales", "fp32 accumulate", "mxfp4")
@@ -679,10 +679,10 @@ def kernels(rng: np.random.Generator, count: int) -> list[str]:
 def campaign_rows(
     rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], units: Sequence[Unit], sessions: Iterator[list[Piece]], log: Log,
 ) -> None:
-    """Deal the queue and write it into the log."""
+    """Deal the queue and write it to the log."""
     weight = rng.lognormal(0, 0.5, len(accounts)) * np.array([one.end - one.start for one in accounts])
     bearer = rng.choice(len(accounts), len(units), p=weight / weight.sum())
-    if plan.style == "tag_injector":  # half of the folders stick, to one account in each pool
+    if plan.style == "tag_injector":  # half of the folders stick to one account in each pool
         folders = [unit[0].prompt.split(":")[0].rsplit("/", 1)[0] for unit in units]
         for at, folder in enumerate(folders):
             if keyed("sticks", folder) % 2:
@@ -705,7 +705,7 @@ def campaign_rows(
 
 
 def end_users(rng: np.random.Generator, left: Sequence[Person]) -> Iterator[list[Piece]]:
-    """Sessions of people whom no honest account has: 2 to 6 texts of one person in a row."""
+    """Yield sessions of people without an honest account: 2 to 6 texts of one person in a row."""
     while True:
         person = left[int(rng.integers(len(left)))]
         size, files = int(rng.integers(2, 7)), person.files or ["notes.md"]
@@ -718,7 +718,7 @@ def end_users(rng: np.random.Generator, left: Sequence[Person]) -> Iterator[list
 
 
 def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: Log, seed: int) -> None:
-    """Failures and retries; then the files."""
+    """Add failures and retries; then write the files."""
     accounts = {one.name: one for one in (*world.accounts, *campaigns)}
     pools: dict[str, list[str]] = defaultdict(list)
     latest = {row["account"]: dict(row) for row in log.rows}
@@ -760,7 +760,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sessions = end_users(rng, left)
         count = int(plan.share * facts_of(options.out / "fifth-quiet")["exchanges"] * 1.07)
         units = campaign_queue(rng, plan, count, texts, sessions)
-        if plan.style == "session_relay":  # rendered when it is dealt, because the client's wording changes
+        if plan.style == "session_relay":  # rendered when dealt, because the client's wording changes
             units = [[]] * int(count / 3.4)
         campaign_rows(rng, plan, accounts, units, sessions, world.log)
         yield accounts, (), None

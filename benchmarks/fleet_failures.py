@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""What a fleet promises, tried on real gateways and a real PostgreSQL under load.
+"""A fleet's promises, tried on real gateways and a real PostgreSQL under load.
 
     python benchmarks/fleet_failures.py rolling --minutes 5           # host after host, SIGTERM and SIGUSR2
     python benchmarks/fleet_failures.py failures --minutes 10 --away-s 60
     python benchmarks/fleet_failures.py skew --minutes 3              # needs Debian's faketime
-    python benchmarks/fleet_failures.py restore --accounts 25000      # back up, bring back, compare
+    python benchmarks/fleet_failures.py restore --accounts 25000      # back up, restore, compare
     python benchmarks/fleet_failures.py rolling --minutes 1 --json
 
-`failures` kills processes of gateways with SIGKILL, kills PostgreSQL, takes it and the shared folder away,
-and some of these at once. Clients stand behind a load balancer that goes by /readyz. Each prints a table and
-ends with 1 where a promise was broken. As root the shared folder is a mount of its own, which leaves an empty
-folder behind when it is away, as a network's does; else it is renamed.
+`failures` kills processes of gateways with SIGKILL, kills PostgreSQL, makes it and the shared folder
+unavailable, and combines some of these. Clients are behind a load balancer that follows /readyz. Each run
+prints a table and exits with 1 if a promise was broken. As root the shared folder is a mount of its own,
+which leaves an empty folder behind when it is away, like a network mount; else it is renamed.
 """
 
 import argparse
@@ -51,14 +51,14 @@ from stillwatch.gateway.settings import SHUTDOWN_DELAY_S, GatewaySettings  # noq
 from stillwatch.terms import EnforcementStatus, Step  # noqa: E402
 from upstream import Upstream  # noqa: E402
 
-ASKED_S = 1.0  # between two looks at /readyz: what a load balancer's check costs
-PAUSE_S = 0.02  # between two requests of a client: what is tried here is not the machine
+ASKED_S = 1.0  # between two checks of /readyz, like a load balancer's
+PAUSE_S = 0.02  # between two requests of a client: this is no test of the machine
 SKEW_S = 5
-FILLED_S = 20.0  # in which what a minute allows is asked for
+FILLED_S = 20.0  # time in which a minute's allowance is requested
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 FAILOVER_S = 30.0
 PROCESSES = ("worker", "recorder", "detector")
-PER_MINUTE = 40  # requests, where clocks differ
+PER_MINUTE = 40  # requests, if clocks differ
 Say = Callable[[str], None]
 
 
@@ -68,14 +68,14 @@ class Missing(Exception):
 
 @dataclass
 class Outcome:
-    """What a run found. `broken` names each promise that was broken; the rest are figures."""
+    """The result of a run. `broken` names each broken promise; the rest are figures."""
 
     what: str
     figures: dict[str, Any] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
 
     def bar(self, name: str, found: int, most: int = 0) -> None:
-        """A figure that must not be above a bar."""
+        """Record a figure that must not exceed a bar."""
         self.figures[name] = found
         if found > most:
             self.broken.append(f"{name}: {found}, at most {most}")
@@ -85,7 +85,7 @@ class Outcome:
 
 
 class Balancer(threading.Thread):
-    """Asks /readyz of each gateway, and knows which ones said yes."""
+    """Polls /readyz of each gateway, and knows which are ready."""
 
     def __init__(self, gateways: list[FleetServed]) -> None:
         super().__init__(name="balancer", daemon=True)
@@ -103,18 +103,18 @@ class Balancer(threading.Thread):
 
 @dataclass
 class Answers:
-    """What clients got. Exchange ids of whole answers with status 200 are acknowledged."""
+    """The clients' results. Exchange ids of whole answers with status 200 are acknowledged."""
 
     acknowledged: list[str] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)  # another text than the upstream's
-    served_although: list[str] = field(default_factory=list)  # a key that is blocked or revoked
+    wrong: list[str] = field(default_factory=list)  # with a text other than the upstream's
+    served_although: list[str] = field(default_factory=list)  # with a key that is blocked or revoked
 
 
 class FleetClients:
-    """Threads that ask without pause over connections that they keep: honest ones, and barred ones between.
+    """Threads that send requests without pause over kept connections, with honest and barred keys.
 
-    keys: of honest accounts. barred: keys for which nobody may be served; more may be put there.
+    keys: of honest accounts. barred: keys that must not be served; more may be added.
     """
 
     def __init__(self, balancer: Balancer, upstream: Upstream, keys: list[str], count: int) -> None:
@@ -163,14 +163,14 @@ class FleetClients:
             _close(kept, name)
 
     def _one(self, connection: http.client.HTTPConnection, name: str, dice: random.Random) -> bool:
-        """One exchange; whether the connection can be used again."""
+        """Make one exchange; return whether the connection can be reused."""
         barred = list(self.barred)
         key = dice.choice(barred) if barred and dice.random() < 0.1 else dice.choice(self.honest)
         at = dice.randrange(len(self._bodies))
         head = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         connection.request("POST", "/v1/chat/completions", self._bodies[at], head)
         reply = connection.getresponse()
-        text = reply.read()  # raises where it is not whole
+        text = reply.read()  # raises if it is not whole
         if key in barred:
             self.got.statuses[f"barred {reply.status}"] += 1
             if reply.status == 200:
@@ -185,10 +185,10 @@ class FleetClients:
 
 
 def _is_over(connection: http.client.HTTPConnection) -> bool:
-    """Whether the other side has closed an idle connection: load balancers see that before they use it."""
+    """Return whether the other side has closed an idle connection: load balancers check before reuse."""
     if connection.sock is None:
         return False
-    ready = select.poll()  # select() fails where a process has more than 1,023 descriptors
+    ready = select.poll()  # select() fails in a process with more than 1,023 descriptors
     ready.register(connection.sock, select.POLLIN)
     return bool(ready.poll(0))
 
@@ -215,7 +215,7 @@ def _ask_upstream(upstream: Upstream, body: str) -> bytes:
 
 
 class SharedMount:
-    """The folder that all gateways write to, which can be away."""
+    """The folder that all gateways write to, which can be made unavailable."""
 
     def __init__(self, place: Path) -> None:
         self.at, self._kept = place / "shared", place / "shared-kept"
@@ -245,7 +245,7 @@ class SharedMount:
 
 @dataclass
 class FleetUnderLoad:
-    """Gateways, what they stand on, and clients that ask."""
+    """Gateways, their infrastructure, and clients that send requests."""
 
     gateways: list[FleetServed]
     server: postgres_server.PostgresServer
@@ -255,7 +255,7 @@ class FleetUnderLoad:
 
 @contextmanager
 def under_load(many: int, clients: int, **more: Any) -> Iterator[FleetUnderLoad]:
-    """A fleet whose clients ask until the end. more: as of `fleet`. Raises: Missing without PostgreSQL."""
+    """Provide a fleet under load until the end. more: as of `fleet`. Raises: Missing without PostgreSQL."""
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stillwatch-fleet-")))
         server = stack.enter_context(postgres_server.startable())
@@ -276,7 +276,7 @@ def under_load(many: int, clients: int, **more: Any) -> Iterator[FleetUnderLoad]
 
 
 def rows_of(found: FleetUnderLoad, columns: list[str]) -> pa.Table:
-    """Every row in the shared folder, of all gateways."""
+    """Return every row in the shared folder, of all gateways."""
     paths = [one.path for one in all_segments(found.gateways[0].folder)]
     return pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
 
@@ -287,7 +287,7 @@ def rows_of(found: FleetUnderLoad, columns: list[str]) -> pa.Table:
 def rolling(
     seconds: float, clients: int = 6, delay_s: float = SHUTDOWN_DELAY_S, say: Say = lambda _: None
 ) -> Outcome:
-    """Restart host after host, by SIGTERM and start and by SIGUSR2 in turns, as long as told."""
+    """Restart host after host, by SIGTERM and start and by SIGUSR2 in turns, for so long."""
     outcome, count = Outcome("rolling", {"shutdown_delay_s": delay_s}), Counter[str]()
     with under_load(3, clients, delay_s=delay_s) as found:
         end_s = time.monotonic() + seconds
@@ -297,7 +297,7 @@ def rolling(
                 by_signal = signal.SIGTERM if count["SIGTERM"] <= count["SIGUSR2"] else signal.SIGUSR2
                 _restart(one, by_signal)
                 count[by_signal.name] += 1
-                time.sleep(2 * ASKED_S)  # the next host when the balancer has seen this one
+                time.sleep(2 * ASKED_S)  # until the balancer has seen this host
             say(f"{sum(count.values())} restarts, {len(found.clients.got.acknowledged):,} answers")
         got = found.clients.got
         outcome.figures |= {**count, "answers": len(got.acknowledged) - before}
@@ -321,11 +321,11 @@ def _restart(one: FleetServed, by_signal: signal.Signals) -> None:
     until(lambda: one.part("workers") == "1 of 1 serve", 90, "workers")
 
 
-# --- kill -9, and what is away ---------------------------------------------------------------------------
+# --- kill -9, and unavailable services -------------------------------------------------------------------
 
 
 class Failures:
-    """Injects failures into a fleet, and notes what must not be."""
+    """Injects failures into a fleet, and records violations."""
 
     KINDS = (*PROCESSES, "gateway", "database", "shared folder", "all")
 
@@ -333,12 +333,12 @@ class Failures:
         self.found, self.away_s, self._say = found, away_s, say
         self._dice = random.Random(seed)
         self.count: Counter[str] = Counter()
-        self.unserved: list[str] = []  # honest requests at a gateway that shall serve
-        self.not_refused: list[str] = []  # changes that were taken without the database
+        self.unserved: list[str] = []  # honest requests at a gateway that should serve
+        self.not_refused: list[str] = []  # changes accepted without the database
         self._barred = 0
 
     def inject(self, kind: str) -> None:
-        """Have one thing happen, and end."""
+        """Inject one failure and end it."""
         self._say(f"{kind}: {len(self.found.clients.got.acknowledged):,} acknowledged before")
         self.count[kind] += 1
         if kind in PROCESSES:
@@ -355,7 +355,7 @@ class Failures:
             with self._no_shared():
                 self._wait_away()
                 self._kill("recorder")
-        else:  # nothing is there, and a gateway dies and is started meanwhile
+        else:  # nothing is available, and a gateway dies and is started meanwhile
             with self._no_database(), self._no_shared():
                 with self._killed(self._dice.choice(self.found.gateways)):
                     pass
@@ -363,7 +363,7 @@ class Failures:
         self._see_served(self.found.gateways)
 
     def bar_somebody(self) -> None:
-        """Block an account or revoke a key at any gateway. Where that is in force it must stay so."""
+        """Block an account or revoke a key at any gateway. Once in force it must stay so."""
         self._barred += 1
         account, one = f"barred_{self._barred}", self._dice.choice(self.found.gateways)
         key = one.issue(account)
@@ -434,7 +434,7 @@ class Failures:
 def failures(
     seconds: float, clients: int = 4, away_s: float = 60.0, seed: int = 0, say: Say = lambda _: None
 ) -> Outcome:
-    """Have each kind of failure happen, then others at random, as long as told; then count."""
+    """Inject each kind of failure, then random ones, for so long; then count."""
     outcome, dice = Outcome("failures"), random.Random(seed)
     with under_load(2, clients) as found:
         tried = Failures(found, away_s, seed, say)
@@ -444,7 +444,7 @@ def failures(
         while kinds or time.monotonic() < end_s:
             kind = kinds.pop() if kinds else dice.choice(Failures.KINDS)
             tried.inject(kind)
-            if kind not in PROCESSES:  # else the state was there all the time
+            if kind not in PROCESSES:  # else the state was available all the time
                 _until_changes_are_taken(found)
                 tried.bar_somebody()
         found.clients.stop()
@@ -473,7 +473,7 @@ def _until_changes_are_taken(found: FleetUnderLoad) -> None:
 
 
 def skew(seconds: float, say: Say = lambda _: None) -> Outcome:
-    """Run one of two gateways with a clock that is ahead, over the end of a minute at least.
+    """Run one of two gateways with a clock that is ahead, past the end of at least one minute.
 
     Raises: Missing without Debian's faketime.
     """
@@ -484,13 +484,13 @@ def skew(seconds: float, say: Say = lambda _: None) -> Outcome:
     ahead = {
         "LD_PRELOAD": str(FAKETIME[-1]),
         "FAKETIME": f"+{SKEW_S}s",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a clock that is set wrong runs as fast as others
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a wrong clock runs as fast as others
     }
     with under_load(2, 0, terms=terms, environments={"gw-1": ahead}) as found:
         a, b = found.gateways
         detectors, key = DetectorWatch([a, b]), a.issue("acct_busy")
         if (left_s := 60.0 - (time.time() + SKEW_S) % 60.0) < FILLED_S:
-            time.sleep(left_s)  # a minute that ends before it is used up would leave room for a clock's error
+            time.sleep(left_s)  # a minute that ends before it is used up would hide a clock's error
         with asked_always([a, b], key) as began_s:
             until(lambda: "ahead of the database's" in b.part("fleet"), 20, "that b's clock is told of")
             end_s = max(time.monotonic() + seconds, began_s + _until_next_minute_s() + 8.0)
@@ -519,11 +519,11 @@ def skew(seconds: float, say: Say = lambda _: None) -> Outcome:
 def by_minute(answered: list[tuple[float, bool]], most: int) -> Counter[int]:
     """Count answers by the minute that they were charged to: (seconds by its gateway's clock, ahead or not).
 
-    Minutes begin with the fastest clock. Until the other gateway hears of the new one it may still charge
-    what is left of its own; such answers are of the old minute as far as that has room.
+    Minutes start with the fastest clock. Until the other gateway hears of the new minute it may still charge
+    what is left of its own; such answers count for the old minute as far as it has room.
     """
     spent: Counter[int] = Counter()
-    between: Counter[int] = Counter()  # by the old minute
+    between: Counter[int] = Counter()  # in the old minute
     for seconds, is_ahead in answered:
         minute = int(seconds // 60)
         if not is_ahead and (seconds + SKEW_S) // 60 > minute:
@@ -542,7 +542,7 @@ def _until_next_minute_s() -> float:
 
 
 def _see_changes(outcome: Outcome, a: FleetServed, b: FleetServed) -> None:
-    """What is changed at one holds at the other when the command ends, either way."""
+    """Check that a change at one gateway holds at the other when the command ends, in both directions."""
     wrong = 0
     for one, other in ((a, b), (b, a)):
         account = f"acct_of_{one.name}"
@@ -559,7 +559,7 @@ def _see_changes(outcome: Outcome, a: FleetServed, b: FleetServed) -> None:
 
 
 def _see_failover(outcome: Outcome, a: FleetServed, b: FleetServed, say: Say) -> None:
-    """The detector's gateway is killed and another takes over; then the same in good order, back again."""
+    """Kill the detector's gateway, so that another takes over; then hand over in good order, back again."""
     until(lambda: a.pids("detector") or b.pids("detector"), 40, "a detector")
     first, second = (a, b) if a.pids("detector") else (b, a)
     took = []
@@ -593,7 +593,7 @@ class DetectorWatch(threading.Thread):
 
 @contextmanager
 def asked_always(gateways: list[FleetServed], key: str) -> Iterator[float]:
-    """One account asks at all gateways as fast as it may. Gives when it began."""
+    """Send requests of one account to all gateways as fast as allowed. Provides the start time."""
     ended = threading.Event()
 
     def go(one: FleetServed) -> None:
@@ -620,7 +620,7 @@ def asked_always(gateways: list[FleetServed], key: str) -> Iterator[float]:
 
 
 def restored(accounts: int) -> Outcome:
-    """Back a fleet of blocked accounts up, and bring it back in an empty database and folder.
+    """Back up a fleet of blocked accounts, and restore it to an empty database and folder.
 
     Raises: Missing without PostgreSQL.
     """
@@ -657,7 +657,7 @@ def restored(accounts: int) -> Outcome:
 
 
 def main() -> int:
-    """Run what was named, print what was found."""
+    """Run the named test, print its results."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("what", choices=["rolling", "failures", "skew", "restore"])
     options.add_argument("--minutes", type=float, default=1.0)

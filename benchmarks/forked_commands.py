@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# Reads commands, a line of JSON each; `act` comes with the code before it. It writes down how each ended.
+# Reads commands, a line of JSON each; the code before it defines `act`. It records how each command ended.
 FORKING = """
 import gc, json, os, resource, signal, sys, traceback
 {act}
@@ -54,12 +54,12 @@ KILLED = -9
 
 
 def is_there(pid: int) -> bool:
-    """Whether there is such a process; one that was forked here is waited for at once."""
+    """Return whether there is such a process; one forked here is reaped at once."""
     return Path(f"/proc/{pid}").exists()
 
 
 class ForkedCommands:
-    """Runs commands. `act`: code that defines a function of that name, which is given a command's words."""
+    """Runs commands. `act`: code that defines a function of that name, which gets a command's words."""
 
     def __init__(self, place: Path, act: str) -> None:
         self._place, self._number, self._lock = place, 0, threading.Lock()
@@ -69,13 +69,13 @@ class ForkedCommands:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONFAULTHANDLER": "1"},  # who crashes says where
+            env={**os.environ, "PYTHONFAULTHANDLER": "1"},  # a crash prints its place
         )
 
     def __call__(
         self, *words: str, kill_after_s: float | None = None, most_bytes: int | None = None
     ) -> tuple[int, str]:
-        """Give exit code and output; KILLED where it was killed. most_bytes: no file may grow beyond."""
+        """Return exit code and output; KILLED if it was killed. most_bytes: no file may exceed it."""
         with self._lock:
             self._number += 1
             place = self._place / f"command-{self._number}"
@@ -100,9 +100,9 @@ class ForkedCommands:
     def begin(
         self, words: Sequence[str], output: Path, most_bytes: int | None = None, *, stays: bool = False
     ) -> int:
-        """Begin a command; give its process. Its output is renamed at its end, to one with its exit code.
+        """Start a command; return its process. Its output is renamed at its end, to one with its exit code.
 
-        stays: it is not.
+        stays: it is not renamed.
         """
         assert self._parent.stdin is not None
         assert self._parent.stdout is not None
@@ -112,7 +112,7 @@ class ForkedCommands:
             return int(self._parent.stdout.readline())
 
     def exit_of(self, pid: int) -> str:
-        """How a process ended, as far as it is known."""
+        """Return how a process ended, if known."""
         lines = self._ends.read_text().splitlines() if self._ends.exists() else []
         code = next((int(line.split()[1]) for line in reversed(lines) if line.split()[0] == str(pid)), None)
         if code is None:
@@ -120,4 +120,4 @@ class ForkedCommands:
         return f"with code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
 
     def close(self) -> None:
-        self._parent.communicate(timeout=10)  # it ends when nothing more comes
+        self._parent.communicate(timeout=10)  # it ends with its input

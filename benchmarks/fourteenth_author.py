@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a group or campaign stands whole in its line
-"""A world by a fourteenth author: a public whose software writes for it, and campaigns of all skills.
+# ruff: noqa: E501 - each wording of a group or campaign is one line
+"""A world by a fourteenth author: a public whose software writes for it, and campaigns of all skill levels.
 
     python benchmarks/fourteenth_author.py --range ../shared/range/corpora --people people14.parquet people13.parquet people.parquet people5.parquet people6.parquet people7.parquet people12.parquet --texts texts6.parquet texts12.parquet texts13.parquet --former worlds --out worlds
     python benchmarks/fourteenth_author.py --count worlds/fourteenth
 
 Writes worlds/fourteenth and worlds/fourteenth-quiet in the format of the fourth to thirteenth author's worlds, whose
-helpers it uses. `--count` prints a world's table of kinds. The rules stand in fourteenth_author.md, which is written
-beside the world. They were committed before this script existed. No text of a source is in this script.
+helpers it uses. `--count` prints a world's table of kinds. The rules are in fourteenth_author.md, which is written
+beside the world. They were committed before this script existed. This script contains no text of a source.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from thirteenth_texts import documents_as_people, language_of
 RULES = (Path(__file__).parent / "fourteenth_author.md").read_text()
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- organised groups ----------------------------------------------------------------------------------------
 
 
@@ -66,7 +66,7 @@ PROBES = ("Reply with the word pong.", "What is 17 times 23?", "Name the capital
 
 
 def bot_rows(rng: np.random.Generator, team: WorkingTeam, accounts: Sequence[Account], stock: Stock, customers: Sessions) -> list[Row]:
-    """One bot for many shops: its frame, each shop's name, its customers' lines."""
+    """Return requests of one bot for many shops: its frame, each shop's name, its customers' lines."""
     rows: list[Row] = []
     for one in accounts:
         facts = firm_facts(f"shop {one.name}")
@@ -78,7 +78,7 @@ def bot_rows(rng: np.random.Generator, team: WorkingTeam, accounts: Sequence[Acc
 
 
 def member_rows(rng: np.random.Generator, team: WorkingTeam, accounts: Sequence[Account], owners: Iterator[Person]) -> list[Row]:
-    """A family: each member writes as a real author, in the language of that author's texts."""
+    """Return requests of a family: each member writes as a real author, in the language of that author's texts."""
     rows: list[Row] = []
     for one in accounts:
         texts = next(owners).texts
@@ -90,7 +90,7 @@ def member_rows(rng: np.random.Generator, team: WorkingTeam, accounts: Sequence[
 
 
 def group_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person], customers: Sessions, paper: Sequence[str]) -> list[Row]:
-    """Who of the group sends what, when."""
+    """Return what each account of the group sends, and when."""
     if team.dealt == "bots":
         return bot_rows(rng, team, accounts, stock, customers)
     if team.dealt == "persons":
@@ -159,13 +159,13 @@ FIELDS = ("asks pairs", "tasks pairs", "sums pairs", "gpteacher_roleplay")
 
 
 def person_like(rng: np.random.Generator, one: Account) -> None:
-    """A client, a place of the wording and words as honest developers have them."""
+    """Give an account a client, a place of the wording and words like honest developers'."""
     one.user_agent, one.settings = choose(rng, (*SDKS, *SDKS, *AGENTS)), near(rng, Settings(USUAL, None, None, False), (0.35,) * 3)
     one.state |= {"ask": explain(rng, one.state["language"]), "stand": int(rng.integers(3))}
 
 
 def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account) -> None:
-    """What a style's rule says of its account number `at`."""
+    """Apply a style's rule to its account number `at`."""
     one.covert_share = COVERT.get(plan.style, 1.0)
     if plan.style == "fixed_frame_ring" and at < 60:
         one.end, one.state["ban"] = BANNED_AT + 0.4, (BANNED_AT + float(rng.uniform(0, 0.2)), NEVER)
@@ -203,7 +203,7 @@ def campaign_accounts(rng: np.random.Generator, plan: Operation, nets: Places) -
 
 
 def placed(one: Account, text: str, output: float, ask: str | None = None) -> Request:
-    """The text in the account's own wording, where the account puts it."""
+    """Return the text in the account's own wording, at the account's usual place."""
     ask = ask or one.state["ask"]
     return Request((f"{ask}\n{text}", f"{text}\n\n{ask}", text)[one.state["stand"]][:2800], ask if one.state["stand"] == 2 else None, output=output)
 
@@ -215,7 +215,7 @@ def course_mask_rows(rng: np.random.Generator, plan: Operation, accounts: Sequen
 
 
 def agent_mask_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions) -> list[Row]:
-    """Sessions of the real agent on a task, in a sandbox of a public project; the agent's hidden requests with them."""
+    """Return requests of the real agent's sessions on a task, in a sandbox of a public project, with the agent's hidden requests."""
     def sandbox() -> Iterator[Piece]:
         while True:
             yield from next(customers[draw_language(rng)])
@@ -247,7 +247,7 @@ def front_farm_rows(rng: np.random.Generator, plan: Operation, accounts: Sequenc
 
 
 def personal_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person]) -> list[Row]:
-    """Campaigns whose accounts have words, settings or work of their own."""
+    """Return requests of campaigns whose accounts have their own words, settings or work."""
     def drawn(one: Account) -> Account:
         return replace(one, settings=Settings(choose(rng, list(MODELS), list(MODELS.values())), choose(rng, TEMPERATURES), choose(rng, LIMITS), bool(rng.random() < 0.5)))
 
@@ -292,7 +292,7 @@ def tricked_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[A
 
 
 def queued_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock) -> list[Row]:
-    """One queue, dealt at random."""
+    """Return requests from one queue, dealt at random."""
     if plan.style == "ten_answers":
         units = [unit for unit in units_of(plan, plan.lead, texts_of(stock, plan, plan.pool, plan.count // 10)) for _ in range(10)]
         units = [units[at] for at in rng.permutation(len(units))]
@@ -306,7 +306,7 @@ def queued_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Ac
 
 
 def campaign_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Sessions, owners: Iterator[Person]) -> list[Row]:
-    """Who sends what for the campaign, when, before anything is refused. One account in four begins with a trial by hand."""
+    """Return what each account of the campaign sends, and when, before any refusals. One account in four starts with a manual trial."""
     trials: list[Row] = [(one, one.start + float(rng.uniform(0.0002, 0.002)), [Request(choose(rng, TRIALS), output=20)]) for one in accounts if rng.random() < 1 / 4 for _ in range(int(rng.integers(1, 3)))]
     plan = plan if plan.style == "ten_answers" else replace(plan, count=plan.count - len(trials))
     if plan.style == "course_mask":
@@ -332,7 +332,7 @@ REACTIONS: Mapping[str | None, Reaction] = dict.fromkeys(SOFTWARE, RETRIES) | di
 
 
 def reaction_of(one: Account) -> tuple[str, Reaction]:
-    """The group to which an account hands work, and how it reacts."""
+    """Return the group to which an account hands refused work, and its reaction."""
     return one.state.get("pool", one.name), REACTIONS.get(one.campaign or one.kind) or REACTIONS.get(one.state.get("reacts", one.kind), PERSON)
 
 
@@ -342,13 +342,13 @@ def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: WrenL
 
 
 def speaks_for_itself(one: Person) -> bool:
-    """Whether these are a person's texts: not a robot's that writes one line again, nor a beginners' exercise."""
+    """Return whether these are a person's texts, not a robot that repeats one line, nor a beginners' exercise."""
     heads = {text[:30] for text in one.texts}
     return len(heads) > 0.6 * len(one.texts) and ("TheOdinProject" not in one.source or len(one.texts) > 5)
 
 
 def all_people(options: argparse.Namespace) -> list[Person]:
-    """Authors and documents, but nobody who speaks in a former world, and each of them once."""
+    """Return authors and documents once each, without anybody who speaks in a former world."""
     former = {name for path in options.former.glob("**/selves.parquet") if not path.parent.name.startswith("fourteenth") for name in pq.read_table(path, columns=["person"])["person"].to_pylist()}
     people = [one for path in options.people for one in selves.read_people(path)]
     people += [one for path in options.texts if "foreign asks" in (table := pq.read_table(path))["pool"].unique().to_pylist() for one in documents_as_people(table)]
@@ -360,7 +360,7 @@ def all_people(options: argparse.Namespace) -> list[Person]:
 
 
 def compose_public(seed: int, stock: Stock, nets: Places, people: Sequence[Person], families: Iterator[Person]) -> Honest:
-    """All honest people of both worlds."""
+    """Compose all honest people of both worlds."""
     lots, world = lots_of(people), Honest(WrenLog(seed))
     customers, rng = sessions(np.random.default_rng([seed, 5]), lots[0]), np.random.default_rng([seed, 1])
     public = PublicTexts([text for _, text in stock.take("sat pairs", 15)], [text for _, text in stock.take("commands pairs", 420)], customers)

@@ -1,7 +1,7 @@
-# ruff: noqa: E501 - wordings stand whole in their lines
-"""People on their own in the fourteenth author's world: what their software sends for them. The provider is the thirteenth author's.
+# ruff: noqa: E501 - each wording is one line
+"""Individual users in the fourteenth author's world: what their software sends for them. The provider is the thirteenth author's.
 
-The rules stand in fourteenth_author.md.
+The rules are in fourteenth_author.md.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ PRODUCTS = (
 )
 EXPLAINED = frozenset({"own_script", "first_steps", "chat_front", "chat_app", "flow_runner", "puzzle_league"})
 BY_KIND = {product.kind: product for product in PRODUCTS}
-EXPLAINS: Mapping[str, tuple[tuple[str, ...], ...]] = {  # what honest people and harvesters ask for alike: what, how
+EXPLAINS: Mapping[str, tuple[tuple[str, ...], ...]] = {  # what both honest people and harvesters ask for: what, how
     "en": (("Please explain", "Tell me about", "Describe", "I would like to understand", "Go through", "Write about", "Help me with", "Look into", "Discuss", "Break down", "Clarify", "Talk me through"), ("the question below", "what follows", "this point", "the matter", "this one", "the following", "the topic here", "my question"), ("from the causes to the consequences.", "as you would to a student.", "with the background.", "one step after the other.", "with an example.", "and say why it is so.", "in depth.", "for an informed reader.", "with what is known and what is not.", "so that nothing is left open.", "as in a textbook.", "and compare the possibilities."), ("", "Take your time.", "Length does not matter.", "No list, please.", "End with a summary.", "Mention exceptions.", "Define terms first.", "Be concrete.", "Sources are not needed.", "Start with the answer.")),
     "de": (("Erkläre mir", "Bitte erläutere", "Ich möchte verstehen:", "Geh durch:", "Beschreibe"), ("das Folgende", "diesen Punkt", "die Frage", "was hier steht"), ("Schritt für Schritt.", "mit Hintergrund.", "ausführlich.", "wie in einem Lehrbuch.", "mit einem Beispiel."), ("", "Am Ende ein Fazit.", "Keine Liste.", "Auch Ausnahmen nennen.")),
     "es": (("Explícame", "Por favor, aclara", "Quiero entender", "Repasa", "Describe"), ("lo siguiente", "este punto", "la pregunta", "lo que sigue"), ("paso a paso.", "con el contexto.", "en detalle.", "como en un manual.", "con un ejemplo."), ("", "Termina con un resumen.", "Sin listas.", "Menciona excepciones.")),
@@ -87,7 +87,7 @@ FILES = tuple(f"{a}/{b}.{c}" for a in ("src", "lib", "tests", "pkg") for b in ("
 
 @dataclass
 class PublicTexts:
-    """What many strangers hold: the league's puzzles, the contest's rows, pages that an agent reads."""
+    """Texts that many strangers have: the league's puzzles, the contest's rows, pages that an agent reads."""
 
     puzzles: Sequence[str]
     rows: Sequence[str]
@@ -95,12 +95,12 @@ class PublicTexts:
 
 
 def small(one: Account, **settings: object) -> Account:
-    """The account as its software sends hidden requests: to the small model, with settings of their own."""
+    """Return the account as its software sends hidden requests: to the small model, with their own settings."""
     return replace(one, settings=replace(Settings(SMALL, None, 1000, False), **settings))
 
 
 def hidden_rows(rng: np.random.Generator, one: Account, kind: str, when: float, unit: Unit) -> list[Row]:
-    """What the software asks by itself about a conversation. `rng` draws what the account has switched on."""
+    """Return the software's automatic requests about a conversation. `rng` draws the features that the account has switched on."""
     text, later = unit[0].prompt[:1500], when + float(rng.uniform(0.2, 0.6)) * MINUTE
     if kind == "chat_front":
         if "hidden" not in one.state:
@@ -114,7 +114,7 @@ def hidden_rows(rng: np.random.Generator, one: Account, kind: str, when: float, 
 
 
 def agent_session(rng: np.random.Generator, product: Product, texts: Iterator[Piece], late: bool = False, first: str | None = None) -> Unit:
-    """A task and its tools' results: texts of the project, or what a test or a shell prints."""
+    """Return a task and its tools' results: texts of the project, or a test's or shell's output."""
     text, file = next(texts)
     pieces = [(first or text, file)]
     for _ in range(int(rng.integers(1, 9))):
@@ -143,7 +143,7 @@ def agent_rows(rng, product, one, times, own, public):
 
 
 def site_rows(rng, product, one, times, own, public):
-    """A post is saved: the system asks for one to three things about it, one after the other."""
+    """Return requests when a post is saved: the system asks one to three things about it in turn."""
     rows = []
     for when, (text, _) in zip(times, cycle(own), strict=False):
         wanted = rng.permutation(3)[: int(rng.integers(1, 4))]
@@ -152,7 +152,7 @@ def site_rows(rng, product, one, times, own, public):
 
 
 def scheduled_rows(rng, product, one, times, own, public):
-    """Articles at the plug-in's slots, each from a note of the site's owner."""
+    """Return requests for articles at the plug-in's times, each from a note of the site's owner."""
     slots = (9, 14, 19) if rng.random() < 0.6 else tuple(float(hour) for hour in rng.choice(np.arange(5, 24, 0.5), 3, replace=False))
     slots, zone = slots[: int(rng.integers(1, 4))], one.hour - 13.8
     system = product.system.format(**one.state["own"])
@@ -162,7 +162,7 @@ def scheduled_rows(rng, product, one, times, own, public):
 
 
 def digger_rows(rng, product, one, times, own, public):
-    """A question fans out: a plan, notes on sources by strangers, a report."""
+    """Return requests of a question that fans out: a plan, notes on sources by strangers, a report."""
     rows = []
     for when, (text, _) in zip(times, cycle(own), strict=False):
         question = " ".join(text.split())[:220]
@@ -173,7 +173,7 @@ def digger_rows(rng, product, one, times, own, public):
 
 
 def course_cells(rng: np.random.Generator, one: Account, begin: float, last: int) -> list[Row]:
-    """The first cells of the course's notebook, some run again, in up to three sittings."""
+    """Return requests of the first cells of the course's notebook, some repeated, in up to three sittings."""
     rows, when = [], begin
     for cell in CELLS[:last]:
         when += float(rng.lognormal(np.log(1.6), 0.8)) * MINUTE + (float(rng.uniform(0.3, 2.5)) if rng.random() < 0.08 else 0.0)
@@ -206,7 +206,7 @@ def puzzle_rows(rng, product, one, times, own, public):
 
 
 def contest_rows(rng, product, one, times, own, public):
-    """A part of the public rows, one to three times with an own prompt, mostly before the deadline on day 16."""
+    """Return requests for a part of the public rows, one to three times with a prompt of their own, mostly before the deadline on day 16."""
     rows, first, size = plain_rows(rng, product, one, times, own, public), int(rng.integers(0, 300)), int(rng.integers(60, 161))
     task = phrase(rng, *CONTEST).strip()
     for run in range(int(rng.integers(1, 4))):
@@ -237,13 +237,13 @@ class SoftwarePlaces(Places):
 
 
 def explain(rng: np.random.Generator, language: str) -> str:
-    """A wish to have something explained, in this language."""
+    """Return a request for an explanation, in this language."""
     parts = [choose(rng, part) for part in EXPLAINS[language]]
     return "".join(parts) if language in CJK else " ".join(part for part in parts if part)
 
 
 def settle_person(rng: np.random.Generator, one: Account, nets: Places) -> None:
-    """What the kind's rule says of one of its accounts."""
+    """Apply the kind's rule to one of its accounts."""
     if one.kind in ("first_steps", "notebook_course"):
         one.start = float(rng.uniform(0, DAYS - 1))
         one.end = DAYS if rng.random() < 0.5 else min(DAYS, one.start + float(rng.uniform(0.5, 6)))
@@ -276,7 +276,7 @@ def clocked(one: Account, times: np.ndarray) -> np.ndarray:
 
 
 def found_crowds(rng: np.random.Generator, world: Honest, nets: Places, companies: Sequence[Company]) -> list[tuple[Product, list[Account]]]:
-    """The accounts of every product, and of companies' people. Twelve are banned in error."""
+    """Create the accounts of every product, and of companies' people. Twelve are banned in error."""
     crowds = [(product, crowd(rng, product, 100 + at, world, nets)) for at, product in enumerate(PRODUCTS)]
     alone = [one for _, accounts in crowds for one in accounts]
     for one in alone:
@@ -286,7 +286,7 @@ def found_crowds(rng: np.random.Generator, world: Honest, nets: Places, companie
 
 
 def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people: Mapping[str, Sequence[Person]], nets: Places, public: PublicTexts, companies: Sequence[Company]) -> None:
-    """All accounts that speak as one person, or hold real conversations."""
+    """Compose all accounts that speak as one person, or hold real conversations."""
     crowds = found_crowds(rng, world, nets, companies)
     counts, needs, languages = {}, {}, {}
     for product, accounts in crowds:
@@ -305,9 +305,9 @@ def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people
             if one.name not in needs:
                 rows = [(one, float(when), talk_of(rng, stock, product, one, public.pages)) for when in times]
                 rows += [hidden for _, when, unit in rows for hidden in (hidden_rows(rng, one, product.kind, when, unit) if product.kind == "chat_front" else ())]
-            else:  # nobody has as many texts as a few want
+            else:  # no person has as many texts as some accounts need
                 rows = SHAPES.get(product.kind, plain_rows)(rng, product, one, times, own, public) if own else []
-            if one.state.get("at_once") and rng.random() < 1 / 4:  # by hand, first of all
+            if one.state.get("at_once") and rng.random() < 1 / 4:  # a manual trial comes first
                 rows.append((one, one.start + float(rng.uniform(0.0002, 0.002)), [Request(choose(rng, TRIALS), output=20)]))
             world.accounts.append(one)
             for sender, when, unit in rows:
@@ -317,7 +317,7 @@ def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people
 
 
 def compose_desks(rng: np.random.Generator, world: Honest, stock: Stock, staff: Mapping[str, Sequence[Person]], customers: Sessions, companies: Sequence[Company], sets: Sequence[tuple[Sequence[str], str]]) -> None:
-    """What companies' keys send that no single person writes."""
+    """Compose what companies' keys send that no single person writes."""
     busy = {language: [*(one for one in own if len(one.texts) >= 30), *sorted(own, key=lambda one: -len(one.texts))[:8]] for language, own in staff.items()}
     for one in (one for company in companies for one in company.keys if one.kind in DESKS):
         count = max(1, int(np.clip(rng.lognormal(np.log(DESKS[one.kind][1] or 1), 1.5), 1, 400) * (one.end - one.start) / DAYS))

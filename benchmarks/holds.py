@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What randomised holds find, whom they accuse and what they cost; what refusals in logs show.
+"""What randomised holds find, whom they accuse, their cost, and what refusals in logs show.
 
     python benchmarks/holds.py [--runs 60] [--page docs/figures/holds.md] [--scenes ../shared/range/dev-c …]
 
 Clients are simulated (`tests/holds_world.py`). Every row is `--runs` seeded runs of seven days. Found: the
-holds make a finding (`scan.holds.LEVEL`) by then, half a day for what comes again included. With `--scenes`
-each scene's log is looked at instead, each campaign and each honest kind of use as one group: what the
-refusals in it show; and, as nobody in it reacts to a hold, how often a drawn schedule has a p-value of at
-most .05 and .01 (`--draws` schedules of seven days). It knows no gateway; `holds_live.py` plays whole worlds.
+holds make a finding (`scan.holds.LEVEL`) by then, including half a day for repeats. With `--scenes` each
+scene's log is read instead, with each campaign and each honest kind of use as one group: what the refusals in
+it show; and, as nobody in it reacts to a hold, how often a random schedule has a p-value of at most .05 and
+.01 (`--draws` schedules of seven days). `holds_live.py` plays whole worlds.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ CASES = [
     ("people", people, {}, Holds(), 31, 12),
     ("people who use it heavily", people, {}, Holds(), 31, 100),
 ]
-LITTLE = [  # who asks so little that a week shows nothing: client, what else, accounts, texts a day of each
+LITTLE = [  # clients with too few requests for a week: client, options, accounts, texts a day of each
     *(("one queue", queue, {}, n, rate) for n in (5, 10, 20) for rate in (0.3, 0.6, 1.0)),
     *(
         ("one queue, half of what is refused moves", queue, {"moves": 0.5}, n, rate)
@@ -91,7 +91,7 @@ def measure(client, told: dict, terms: Holds, many: int, rate: float, runs: int)
 
 
 def measure_little(client, told: dict, most_days: int, many: int, rate: float, runs: int) -> list[str]:
-    """Measure schedules that are looked at every twelve hours, and go on for `most_days` while undecided."""
+    """Measure schedules that are checked every twelve hours, and continue for `most_days` while undecided."""
     terms = Holds(mode="on", days_at_most=most_days)
     found = named = refused = 0
     for seed in range(runs):
@@ -106,7 +106,7 @@ def measure_little(client, told: dict, most_days: int, many: int, rate: float, r
 
 
 def little(runs: int) -> list[str]:
-    """Give the table of those who ask little: with a week, and with more days while undecided."""
+    """Return the table of clients with few requests: with a week, and with more days while undecided."""
     lines = [
         "| client | accounts | a day each | found in 7 days | of its accounts named | refused of all "
         "| found in up to 28 days | of its accounts named | refused of all |",
@@ -133,7 +133,7 @@ def null(log: ExchangeLog, accounts: list[str], draws: int) -> np.ndarray:
 
 
 def scene(folder: Path, draws: int) -> None:
-    """What refusals and drawn schedules show of a scene's campaigns and of its honest kinds of use."""
+    """Print what refusals and random schedules show of a scene's campaigns and honest kinds of use."""
     with Rejects() as rejects:
         sketcher = Sketcher()
         log = build(read([folder / "exchanges.parquet"], rejects=rejects, sketcher=sketcher), sketcher)

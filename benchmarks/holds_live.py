@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""A live replay of whole worlds in which holds run and everybody reacts: what they find, and whom they hurt.
+"""A live replay of whole worlds with holds and reactions to them: what they find, and whom they harm.
 
     python benchmarks/holds_live.py ../shared/range/dev-c … [--seed 1] [--step-h 12] [--no-networks]
 
-Every `--step-h` hours the live scan looks (`LiveScan`), its candidates go to the gateway's own `follow` over
-a real state file under terms that say `on`, and the schedules that it begins refuse requests by
-`HoldSchedule` and the terms' budgets until the next step. What is refused, and what people and campaigns do
-about it, is in the log that the next look sees. No HTTP is spoken here:
-`tests/test_gateway_holds.py` does that on a small scene.
+Every `--step-h` hours the live scan runs (`LiveScan`), its candidates go to the gateway's own `follow` with a
+real state file and a policy whose holds are `on`, and the schedules that it starts refuse requests by
+`HoldSchedule` and the policy's budgets until the next step. The next scan sees the log with these refusals
+and the reactions of people and campaigns. No HTTP is involved: `tests/test_gateway_holds.py` adds it on a
+small scene.
 
-The rules of reaction were fixed before any result was looked at; they stand in docs/holds.md, and
-`ReactionRules` has their numbers. As at a gateway `asn` is not in what arrives: it is looked up in a table of
-networks, made of the world's own addresses; with `--no-networks` it stays unknown. Truth is used to play the
-actors and to score; the code under test sees the log alone.
+The rules of reaction were fixed before any result was seen; they are in docs/holds.md, and `ReactionRules`
+has their numbers. As at a gateway, `asn` is not in the input: it is looked up in a table of networks, made
+from the world's own addresses; with `--no-networks` it stays unknown. Truth is used to play the actors and to
+score; the code under test sees only the log.
 """
 
 import heapq
@@ -51,16 +51,16 @@ FAILED = (403, 408, 429, 500, 502, 503, 504, 529)
 
 @dataclass
 class Harm:
-    refused: int = 0  # an honest request, its SDK's retries not counted
+    refused: int = 0  # honest requests refused, without their SDK's retries
     with_retries: int = 0
-    lost: int = 0  # of the honest requests, those never answered here, and those not asked any more
+    lost: int = 0  # honest requests never answered here, or given up
     accounts: set[str] = field(default_factory=set)
     scheduled: set[str] = field(default_factory=set)
     campaign_refused: int = 0
 
 
 class Play:
-    """One world, played."""
+    """One world being played."""
 
     def __init__(
         self, folder: Path, seed: int, terms: Terms, step_h: float, *, networks: bool = True
@@ -102,7 +102,7 @@ class Play:
         heapq.heappush(self.queue, (at_us, self.ties, account, row, attempt))
 
     def play(self, begin: int, end: int, until_us: int) -> pa.Table:
-        """Play rows begin to end of the world, and what is due of reactions; gives the log's new rows."""
+        """Play rows begin to end of the world, and due reactions; return the log's new rows."""
         for row in range(begin, end):
             self.put(int(self.at_us[row]), self.account[row], row, 0)
         rows: list[tuple[int, str, int, int]] = []  # time, account, template, status
@@ -134,7 +134,7 @@ class Play:
     ) -> None:
         if honest:
             if hold_us is None:
-                return  # honest failures that were in the log already are answered there as its author wrote
+                return  # honest failures in the original log are answered as its author wrote
             again = self.clients.again(at_us, account, attempt, hold_us)
             self.harm.lost += again is None
         else:
@@ -145,7 +145,7 @@ class Play:
             self.put(again.at_us, again.account, row, again.attempt)
 
     def _taken_over(self, at_us: int, account: str, row: int, attempt: int, hold_us: int | None) -> None:
-        """Another account of the campaign does the work; one alone waits until it may."""
+        """Let another account of the campaign do the work; a single one waits until it may."""
         if hold_us is not None:
             self.told_until[account] = hold_us
         campaign = self.campaign[account]
@@ -211,7 +211,7 @@ class Play:
         return told | {"seconds": round(time.perf_counter() - begun)}
 
     def _cover(self, covered: dict[str, set[str]], found: tuple, result: ScanResult) -> None:
-        """Note which campaigns have a candidate of at least half of their accounts that is mostly theirs."""
+        """Record campaigns with a candidate that is mostly theirs and has at least half of their accounts."""
         for one in found:
             inside = Counter(self.campaign[a] for a in one.accounts if a in self.campaign)
             for campaign, many in inside.items():
@@ -219,7 +219,7 @@ class Play:
                     covered[campaign].add(one.candidate.partition("-")[0])
 
     def _exposed(self, groups: list[tuple[str, ...]]) -> tuple[set[str], set[str], int]:
-        """Give exposed campaigns, honest accounts named, and false cases."""
+        """Return exposed campaigns, honest accounts named, and false cases."""
         named: dict[str, set[str]] = defaultdict(set)
         honest: set[str] = set()
         false = 0
@@ -296,7 +296,7 @@ class Play:
 
 
 def _record(table: pa.Table) -> pa.Table:
-    """Give a world's exchanges all columns of the record: worlds lack answers."""
+    """Add all columns of the record to a world's exchanges: worlds lack answers."""
     for one in RECORD:
         if one.name not in table.column_names:
             table = table.append_column(one, pa.nulls(len(table), one.type))
@@ -304,7 +304,7 @@ def _record(table: pa.Table) -> pa.Table:
 
 
 def _captured(table: pa.Table, networks: bool) -> pa.Table:
-    """Take a world's `asn` away, and look it up as a gateway does that has a table of networks."""
+    """Remove a world's `asn`, and look it up as a gateway with a table of networks does."""
     place, field = table.schema.get_field_index("asn"), RECORD.field("asn")
     blank = table.set_column(place, field, pa.nulls(len(table), field.type))
     if not networks:
@@ -318,7 +318,7 @@ def _captured(table: pa.Table, networks: bool) -> pa.Table:
 
 
 def line(row: dict) -> str:
-    """Write one world as a row of the table."""
+    """Format one world as a row of the table."""
     harm = row["harm"]
     cells = [row["world"]]
     for name in ("log", "refused work", "holds"):

@@ -1,9 +1,9 @@
-"""What the hooks cost: CPU per decision in each dialect, and rows taken in a second from each sender.
+"""The cost of the hooks: CPU per decision in each dialect, and rows per second from each sender.
 
     python benchmarks/hooks.py [--seconds 3]
 
-Real processes on loopback. CPU is the hooks process's own, from /proc; wall figures depend on who else works
-on the machine.
+Real processes on loopback. CPU is the hooks process's own, from /proc; wall figures depend on the machine's
+other work.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def request(path: str, headers: dict[str, str], body: bytes, method: str = "POST
 
 
 async def one(port: int, message: bytes, end: float, took: list[float]) -> None:
-    """Ask over one connection until the time is over."""
+    """Send requests over one connection until the time is over."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while True:
         began = time.perf_counter()
@@ -62,7 +62,7 @@ async def one(port: int, message: bytes, end: float, took: list[float]) -> None:
 
 
 def drive(h: Hooked, message: bytes, seconds: float, connections: int) -> tuple[float, list[float], float]:
-    """CPU µs of the hooks process, each request's seconds, and the wall seconds."""
+    """Return CPU µs of the hooks process, each request's seconds, and the wall seconds."""
     pid = h.processes["hooks"].pid
 
     async def all_of_them() -> list[float]:
@@ -71,7 +71,7 @@ def drive(h: Hooked, message: bytes, seconds: float, connections: int) -> tuple[
         await asyncio.gather(*(one(h.port, message, end, took) for _ in range(connections)))
         return took
 
-    asyncio.run(all_of_them())  # warm
+    asyncio.run(all_of_them())  # warm-up
     before, began = cpu_us(pid), time.monotonic()
     took = asyncio.run(all_of_them())
     return cpu_us(pid) - before, sorted(took), time.monotonic() - began
@@ -104,7 +104,7 @@ def decisions(h: Hooked, seconds: float) -> None:
 
 
 def pure(h: Hooked) -> None:
-    """The decision alone, without HTTP."""
+    """Measure the decision alone, without HTTP."""
     from types import SimpleNamespace
 
     from stillwatch.gateway.path.gate import Gate
@@ -150,7 +150,7 @@ def span(number: int) -> dict[str, Any]:
 
 
 def told(h: Hooked, batches: int = 30, rows: int = 500) -> None:
-    """Rows a second with one sender that waits for each answer."""
+    """Measure rows per second with one sender that waits for each answer."""
     from google.protobuf.json_format import ParseDict
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 

@@ -1,4 +1,4 @@
-"""What random interleavings did, and which facts were wrong afterwards."""
+"""The results of random interleavings, and the facts that were wrong afterwards."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Outcome:
-    """What was found."""
+    """Results of a run."""
 
     interleavings: int = 0
     did: Counter[str] = field(default_factory=Counter)
-    not_confirmed: int = 0  # a command or the admin port said: not in force everywhere yet
+    not_confirmed: int = 0  # a command or the admin port reported: not in force everywhere yet
     wrong: list[str] = field(default_factory=list)
 
     def add(self, other: "Outcome") -> None:

@@ -1,10 +1,10 @@
-"""What an exchange costs the detector in memory and time: `python benchmarks/kept_memory.py --copies 34 67`.
+"""Memory and time per exchange in the detector: `python benchmarks/kept_memory.py --copies 34 67`.
 
-The sample is sketched as a gateway's recorder does it, with an answer to each request and without, and
-repeated: each copy has accounts (of 34 at most), ids and times of its own, and hashes of its own, so that it
-shares wording inside itself and with no other. A log is replayed in a process of its own: all but the last
-hours are added at once, of which the last alone is evaluated, then hour by hour. Printed are bytes an
-exchange above what the process held before (pages of files left out) and CPU seconds.
+The sample is sketched as by a gateway's recorder, with an answer to each request and without, and repeated:
+each copy has its own accounts (of 34 at most), ids, times and hashes, so that it shares wording within itself
+and with no other copy. A log is replayed in a process of its own: all but the last hours are added at once,
+of which only the last is evaluated, then hour by hour. Printed are bytes per exchange above the process's
+earlier memory (without file pages) and CPU seconds.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SECRET = b"benchmarks/kept_memory.py: no secret"
 OPTIONS = Options(key=SECRET, threads=1)  # as the detector's
 SAMPLE = Path(__file__).parent.parent / "sample"
 HOURS = 3  # evaluated one by one, at the end
-GROUPS = 34  # of accounts: copies beyond are further work of the same ones
+GROUPS = 34  # of accounts: further copies are further work of the same ones
 SHIFT_US = 137_000_000  # between copies, within an hour
 SPAN_US = 6 * HOUR_US  # written at once
 HASHED = [
@@ -44,7 +44,7 @@ HASHED = [
 
 
 def answered(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A batch with an answer to each request: its words backwards, which no request holds."""
+    """Return a batch with an answer to each request: its words backwards, which no request contains."""
     prompts = batch.column("prompt").to_pylist()
     answers = pa.array([" ".join(reversed((text or "").split())) for text in prompts], pa.string())
     at = batch.schema.get_field_index("completion")
@@ -52,7 +52,7 @@ def answered(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def write(path: Path, accounts: Path, copies: int, answers: bool) -> None:
-    """Write copies of the sketched sample into one file, in order of time, and their accounts."""
+    """Write copies of the sketched sample to one file, in order of time, and their accounts."""
     known = pq.read_table(SAMPLE / "accounts.parquet")
     groups = [with_number(known, k, ("account", "org", "payment")) for k in range(min(copies, GROUPS))]
     pq.write_table(pa.concat_tables(groups), accounts)
@@ -92,19 +92,19 @@ def copy_of(table: pa.Table, copy: int) -> pa.Table:
 
 
 def with_number(table: pa.Table, number: int, names: tuple[str, ...]) -> pa.Table:
-    """The table with a number added to every value of some columns."""
+    """Return the table with a number added to every value of some columns."""
     for name in names:
         table = with_column(table, name, pc.binary_join_element_wise(table[name], f"{number:03d}", "-"))
     return table
 
 
 def with_column(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
-    """The table with another column in place of its own."""
+    """Return the table with a column replaced."""
     return table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
 
 
 class PeakMemory(threading.Thread):
-    """The most that this process held, without pages of files, since `reset`."""
+    """The most memory that this process held, without file pages, since `reset`."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -116,15 +116,15 @@ class PeakMemory(threading.Thread):
             time.sleep(0.005)
 
     def reset(self) -> int:
-        """Begin anew; gives what was the most."""
+        """Start again; return the maximum so far."""
         time.sleep(0.01)
         most, self.most = self.most, 0
         return most
 
 
 def measure(path: Path, accounts: Path) -> dict:
-    """One log, in this process; the first row group is a run that compiles what is compiled."""
-    detector.return_freed_memory()  # as its process does
+    """Measure one log in this process; the first row group is for compilation."""
+    detector.return_freed_memory()  # as the detector's process does
     tempfile.tempdir = str(path.parent)
     file = pq.ParquetFile(path)
     known = read_accounts(accounts, rejects=Rejects())
@@ -144,7 +144,7 @@ def measure(path: Path, accounts: Path) -> dict:
         table = file.read_row_group(group)
         early = _before(table, last_us - HOURS * HOUR_US)
         live.add(table.slice(0, early))
-        waiting.append(table.filter(np.arange(len(table)) >= early))  # a slice would hold the whole
+        waiting.append(table.filter(np.arange(len(table)) >= early))  # a slice would keep the whole
         del table
     adding_s = time.process_time() - begun
     added = peak.reset()

@@ -1,11 +1,11 @@
-"""Who asks items of known pools in development worlds, by kind, and which findings and leads go through one.
+"""Who sends items of known pools in development worlds, by kind, and which findings and leads use one.
 
     stillwatch pool train.jsonl --training --out pools/train.pool
     python benchmarks/known_pools.py --pools pools ../shared/range/dev-a ../shared/range/dev-c
     python benchmarks/known_pools.py --pools pools --hide 9 ../shared/range/dev-a
 
---hide gives every campaign account the settings, client and age of a random honest account, and
-a card of its own. Sketch pools from their publishers' files: a world's own prompts would find themselves.
+--hide gives every campaign account the settings, client and age of a random honest account, and its own card.
+Sketch pools from their publishers' files: a world's own prompts would match themselves.
 """
 
 import json
@@ -26,7 +26,7 @@ COPIED = ("model", "max_tokens", "temperature", "top_p", "user_agent", "response
 
 
 def hidden(log: pa.Table, known: pa.Table, truth: list[dict], seed: int) -> tuple[pa.Table, pa.Table]:
-    """The world with its campaign accounts behind honest accounts' settings, clients and ages."""
+    """Return the world with its campaign accounts behind honest accounts' settings, clients and ages."""
     rng = np.random.default_rng(seed)
     honest = [row["account"] for row in truth if not row["campaign"]]
     behind = {row["account"]: str(rng.choice(honest)) for row in truth if row["campaign"]}
@@ -50,7 +50,7 @@ def _text(one: PoolCover) -> str:
 
 
 def figures(world: Path, paths: list[Path], seed: int | None) -> dict[str, object]:
-    """One world's figures."""
+    """Compute one world's figures."""
     log, known = (pq.read_table(world / f"{name}.parquet") for name in ("exchanges", "accounts"))
     truth = pq.read_table(world / "truth.parquet").to_pylist()
     if seed is not None:
@@ -91,7 +91,7 @@ def figures(world: Path, paths: list[Path], seed: int | None) -> dict[str, objec
 
 
 def main() -> None:
-    """Print one JSON object a world."""
+    """Print one JSON object per world."""
     parser = parser_of(__doc__)
     parser.add_argument("worlds", nargs="+", type=Path)
     parser.add_argument("--pools", type=Path, required=True, help="folder with *.pool")

@@ -5,10 +5,10 @@
     python benchmarks/levels.py dev-c dev-d
 
 Worlds are those of `other_worlds.py`, scanned at the default dial. A lead or a finding is false if fewer than
-half of its accounts are a campaign's. An account is *firm* where two independent classes of evidence tie it,
-*named* where a group finding names it with fewer, *lead* where it stands in a lead alone. Findings of lone
-payers are counted apart: they have no levels. Bounds are exact (Clopper and Pearson 1934), one-sided, 97.5 %;
-they take accounts for independent, which those of one crowd are not: the number of crowds stands beside them.
+half of its accounts are a campaign's. An account is *firm* if two independent classes of evidence tie it,
+*named* if a group finding names it with fewer, *lead* if it is only in a lead. Findings of lone payers have
+no levels and are counted separately. Bounds are exact (Clopper and Pearson 1934), one-sided, 97.5 %, for
+independent accounts. Those of one crowd are not: the number of crowds is shown beside them.
 """
 
 import argparse
@@ -39,12 +39,12 @@ from stillwatch.scan.parts import GROUP_TESTS
 
 BEGIN, END = "<!-- levels -->", "<!-- /levels -->"
 LEVELS = ("lead", "named", "firm", "lone payer")
-LEAST_IN_LEADS = 100  # of a kind of which nobody is named: with fewer in leads it is one of the others
+LEAST_IN_LEADS = 100  # of a kind without named accounts: with fewer in leads it is listed under others
 
 
 @dataclass
 class Counted:
-    """Of some worlds: findings and leads that are false, and honest accounts by level and kind."""
+    """Counts over some worlds: false findings and leads, and honest accounts by level and kind."""
 
     cases: Counter[tuple[str, bool]] = field(default_factory=Counter)  # (what, false)
     accounts: Counter[tuple[str, bool]] = field(default_factory=Counter)  # (level, honest)
@@ -83,7 +83,7 @@ def counted(world: World, result: ScanResult) -> Counted:
 
 
 def bound(wrong: int, of: int) -> str:
-    """Write a count of errors with the highest rate that it allows.
+    """Format a count of errors with the highest rate that it allows.
 
     >>> bound(0, 100)
     '0 of 100 (≤ 3.6 %)'
@@ -93,7 +93,7 @@ def bound(wrong: int, of: int) -> str:
 
 
 def by_world(rows: list[tuple[str, str, Counted]]) -> list[str]:
-    """Give the table of false leads and findings, and of honest accounts at each level."""
+    """Return the table of false leads and findings, and of honest accounts at each level."""
     heads = (
         "world", "author", "leads: false", "group findings: false", "lone payers: false",
         "accounts in leads: honest", "named, not firm: honest", "firm: honest",
@@ -113,7 +113,7 @@ def by_world(rows: list[tuple[str, str, Counted]]) -> list[str]:
 
 
 def by_kind(of: Counted) -> list[str]:
-    """Give the table of honest accounts of each kind, by the level that they reached."""
+    """Return the table of honest accounts of each kind, by the level that they reached."""
     heads = ("kind of honest use", "accounts", *(f"at *{which}*" for which in LEVELS))
     lines = [heads, ("---",) * len(heads)]
     shown = {k for k, w in of.kinds if k and (w != "lead" or of.kinds[k, w] >= LEAST_IN_LEADS)}

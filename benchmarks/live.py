@@ -1,10 +1,10 @@
-"""What a live scan costs: `python benchmarks/live.py`, or with `--sizes 0.1,1`.
+"""The cost of a live scan: `python benchmarks/live.py`, or with `--sizes 0.1,1`.
 
 Each size is a log of speed_log.py, sketched, and replayed in a process of its own: all but the last hours are
-added and looked at at once, as after a long stop, then hour by hour, the last hour in pieces of five seconds
-with a provisional look after each. In that hour accounts nobody has seen take up the stock of a campaign that
-is known: the seconds from a follower's first exchange to its name are event time, and those a tick takes are
-wall time. `--scene` replays a whole scene hour by hour instead, and compares it with one scan.
+added and scanned at once, as after a long stop, then hour by hour, the last hour in pieces of five seconds
+with a provisional scan after each. In that hour new accounts take up the stock of a known campaign: the
+seconds from a follower's first exchange to its name are event time, those of a tick are wall time. `--scene`
+replays a whole scene hour by hour instead, and compares it with one scan.
 """
 
 import argparse
@@ -33,12 +33,12 @@ from stillwatch.scan.pipeline import Options, run
 SECRET = b"benchmarks/live.py: not a secret"
 OPTIONS = Options(key=SECRET)
 PIECE_US = 5_000_000
-HOURS = 4  # looked at one by one, before the one that is looked at in pieces
+HOURS = 4  # scanned one by one, before the one that is scanned in pieces
 FOLLOWERS, EACH, APART_US = 20, 6, 20_000_000  # accounts, exchanges, between one's exchanges
 
 
 def sketched(log: Path) -> pa.Table:
-    """In order of time."""
+    """Return the sketches, in order of time."""
     sketcher = Sketcher(SECRET)
     batches = read([log], rejects=Rejects())
     return pa.Table.from_batches([sketch_batch(b, sketcher) for b in batches]).sort_by("time")
@@ -50,7 +50,7 @@ def between(table: pa.Table, ts: np.ndarray, since: int, until: int) -> pa.Table
 
 
 def with_followers(piece: pa.Table, past: pa.Table, named: set[str], since: int) -> pa.Table:
-    """An hour, and in it new accounts that send what a campaign's accounts sent before."""
+    """Return an hour with additional new accounts that send what a campaign's accounts sent before."""
     theirs = past.filter(pc.is_in(past["account"], pa.array(sorted(named))))
     rng = np.random.default_rng(1)
     rows = theirs.take(pa.array(rng.choice(len(theirs), FOLLOWERS * EACH)))
@@ -72,7 +72,7 @@ def _sent(past: pa.Table, accounts: tuple[str, ...]) -> int:
 
 
 def measure(log: Path, accounts: Path, folder: Path) -> dict:
-    """One size, in this process."""
+    """Measure one size, in this process."""
     table = sketched(log)
     ts = table["time"].cast(pa.int64()).to_numpy()
     known = read_accounts(accounts, rejects=Rejects())
@@ -130,7 +130,7 @@ def measure(log: Path, accounts: Path, folder: Path) -> dict:
 
 
 def replay(scene: Path, every: int) -> dict:
-    """A scene hour by hour, and whether it gives the evidence of one scan."""
+    """Replay a scene hour by hour; also return whether it gives the evidence of one scan."""
     table = sketched(scene / "exchanges.parquet")
     ts = table["time"].cast(pa.int64()).to_numpy()
     live = LiveScan(OPTIONS, accounts=read_accounts(scene / "accounts.parquet", rejects=Rejects()))
@@ -143,7 +143,7 @@ def replay(scene: Path, every: int) -> dict:
     seconds = time.perf_counter() - begun
     whole = run([scene / "exchanges.parquet"], accounts=scene / "accounts.parquet", options=OPTIONS)
     a, b = evidence_json(result), evidence_json(whole)
-    a.pop("findings_digest"), b.pop("findings_digest")  # it holds the seconds a scan took
+    a.pop("findings_digest"), b.pop("findings_digest")  # includes the seconds of a scan
     return {
         "scene": scene.name,
         "exchanges": len(table),
@@ -155,7 +155,7 @@ def replay(scene: Path, every: int) -> dict:
 
 
 def apart(*args: str) -> dict:
-    """In a process of its own, so that one size's memory is not another's."""
+    """Run in a process of its own, so that sizes do not share memory."""
     done = subprocess.run([sys.executable, __file__, *args], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 

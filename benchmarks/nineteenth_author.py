@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a group or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a group or campaign is one line
 """A world by a nineteenth author: a maker that sells flat plans for coding agents, and an API beside them.
 
     python benchmarks/nineteenth_author.py --collect texts19.parquet --mirror mirror
@@ -9,8 +9,8 @@
     python benchmarks/nineteenth_author.py --count worlds/nineteenth
 
 Writes worlds/nineteenth and worlds/nineteenth-quiet in the format of the fourth to eighteenth author's worlds. Its
-plumbing is the fifteenth author's. The rules stand in nineteenth_author.md, which is written beside the world. They
-were committed before any row was made. No text of a source is in this script, but for first sentences of public software.
+plumbing is the fifteenth author's. The rules are in nineteenth_author.md, which is written beside the world. They were
+committed before any row was made. This script contains no text of a source, except first sentences of public software.
 """
 
 import argparse
@@ -49,7 +49,7 @@ from thirteenth_provider import DEEP, NEVER, OLD, SMALL, USUAL, Places, Sessions
 RULES = (Path(__file__).parent / "nineteenth_author.md").read_text()
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- organised groups ----------------------------------------------------------------------------------------
 
 
@@ -93,7 +93,7 @@ HERE = ONE_PLACE | {"outsourcing", "content_shop", "agent_loop", "ci_review"}  #
 
 
 def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account]) -> None:
-    """What a group's rule says of organisations, countries, plans, models and beginnings."""
+    """Apply a group's rule for organisations, countries, plans, models and starts."""
     site = [address(rng, True) for _ in range(2)]
     for one in accounts:
         if team.sits == SERVER:
@@ -122,27 +122,27 @@ def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accou
 
 
 def cell_rows(rng: np.random.Generator, team: WorkingTeam, one: Account) -> list[Row]:
-    """A video's steps in order, some of them again; who stops early, stops anywhere."""
+    """Return requests: a video's steps in order, some of them repeated, up to any step."""
     times = np.sort(rng.uniform(one.start + 0.001, one.start + min(0.15, one.end - one.start - 0.02), len(CELLS)))
     last = len(CELLS) if rng.random() < 0.5 else int(rng.integers(2, len(CELLS)))
     return [(one, float(when), [Request(cell, output=team.output) for _ in range(1 + int(rng.random() < 0.15))]) for when, cell in zip(times[:last], CELLS, strict=False)]
 
 
 def lure_rows(rng: np.random.Generator, team: WorkingTeam, one: Account) -> list[Row]:
-    """Attacks of a tester's own habits."""
+    """Return requests: a tester's usual attacks."""
     habits = [tuple(rng.choice(part, size=4, replace=False)) for part in LURES[:3]]
     texts = [phrase(rng, *habits, LURES[3]).replace(" .", ".").replace(" ,", ",").replace(" ?", "?").format(n=rng.integers(2, 40)) for _ in range(max(2, int(team.each * rng.lognormal(-0.3, 0.9))))]
     return deal_queue(rng, [one], [[Request(text, output=team.output)] for text in texts])
 
 
 def loop_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account], customers: Sessions) -> list[Row]:
-    """One person's keys run the same prompt again and again, day and night."""
+    """Return requests of one person's keys that run the same prompt again and again, day and night."""
     texts, first = pieces(customers, "en"), team.frames[0].format(n=number + 1)
     return deal_queue(rng, accounts, [agent_session(rng, CLAUDE_CODE, texts, first=first) for _ in range(team.each * len(accounts))], day_and_night=0.8)
 
 
 def dipper_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person], customers: Sessions, paper: Sequence[str]) -> list[Row]:
-    """Who of the group sends what, when."""
+    """Return what each account of the group sends, and when."""
     settle_group(rng, team, number, accounts)
     frame = team.frames[number % len(team.frames)]
     if team.dealt in ("departments", "staff"):
@@ -166,7 +166,7 @@ def dipper_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accoun
         return deal_queue(rng, accounts, [[Request(frame.format(n=3 * number + 2, file=file, text=text[:2500]), output=team.output)] for text, file in pairs])
     rows = group_rows(rng, team, number, accounts, stock, owners, customers, common(stock, team, 80) if team.dealt == "replicate" else paper)
     for one in accounts if team.kind in HERE else ():
-        one.country = accounts[0].country  # a family's members spoke for themselves
+        one.country = accounts[0].country  # family members got separate countries above
     return rows
 
 
@@ -213,15 +213,15 @@ OPERATIONS = (
     Operation("p20", "academic_traces", 12, 160, 11, 18, DESK, Settings(DEEP, None, 16384, False), "reasoning_sft_math", "{}", 800, sits="campus", since=(1, 300), agent=PYTHON),
 )
 BOUGHT, BATCHES, SAME_DAY = ("p8", "p12", "p15", "p16"), ("p2", "p3", "p4", "p5", "p6", "p7", "p11", "p13", "p14", "p17", "p18", "p19"), ("p9",)
-CARDS = {"p2": (0.25, 6), "p3": (0.15, 8), "p5": (0.3, 5), "p7": (0.5, 5), "p13": (0.6, 3), "p14": (0.4, 2), "p18": (0.3, 6)}  # share of the accounts that pay by one of so many cards
+CARDS = {"p2": (0.25, 6), "p3": (0.15, 8), "p5": (0.3, 5), "p7": (0.5, 5), "p13": (0.6, 3), "p14": (0.4, 2), "p18": (0.3, 6)}  # share of the accounts that pay with one of so many cards
 FALLS = {"p3": 0.15, "p4": 0.2, "p6": 0.08, "p10": 0.3, "p13": 0.1, "p14": 0.1}  # share of the accounts that are banned, one by one
 PLANNED = {"p1": 0.4, "p3": 0.95, "p6": 0.3, "p18": 0.9}  # share of the accounts on a plan
 RELAYED = (("SG", 8), ("SG", 8), ("JP", 9), ("HK", 8), ("MY", 8), ("US", -8))
-SAMPLES = {"p18": 3}  # on how many accounts each task is tried
+SAMPLES = {"p18": 3}  # number of accounts on which each task is tried
 
 
 def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, nets: Places, scenario: Scenario) -> None:
-    """What a campaign's rule says of its account number `at`: as in the fifteenth world, and when it was made, who pays, who falls."""
+    """Apply a campaign's rule to its account number `at`: as in the fifteenth world, and when it was made, payment and bans."""
     name = plan.campaign
     if name in BOUGHT:
         one.created = moment(plan.start - float(rng.uniform(30, 400)))
@@ -253,28 +253,28 @@ def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, net
 
 
 def searched_rows(rng, plan, accounts, stock, customers, scenario):
-    """As in the fifteenth world, with tricks of this campaign's own."""
+    """Return requests: as in the fifteenth world, with this campaign's own tricks."""
     rows = STYLES["technique_search"](rng, plan, accounts, stock, customers, scenario)
     tricks = [phrase(rng, *TRICKS).replace(" .", ".").replace(" !", "!").replace(" ,", ",") for _ in rows]
     return [(one, when, [replace(unit[0], prompt="\n".join((trick, *unit[0].prompt.split("\n")[1:])))] if one.end == scenario.scaled_at else unit) for (one, when, unit), trick in zip(rows, tricks, strict=True)]
 
 
 def paraphrased_rows(rng, plan, accounts, stock, customers, scenario):
-    """The demand is worded anew in each request, before or after the task."""
+    """Return requests: the demand is worded anew in each request, before or after the task."""
     rows = deal_queue(rng, accounts, queue_of(plan, stock, scenario))
     demands = [" ".join(phrase(rng, *DEMANDS).split()).replace(" .", ".").replace(" !", "!").replace(" :", ":").replace(" ;", ";") for _ in rows]
     return [(one, when, [replace(unit[0], prompt=f"{demand}\n{unit[0].prompt}" if rng.random() < 0.5 else f"{unit[0].prompt}\n\n{demand}")]) for (one, when, unit), demand in zip(rows, demands, strict=True)]
 
 
 def named_rows(rng, plan, accounts, stock, customers, scenario):
-    """A chat product's own users, whom it names as honest products do, for half of its accounts."""
+    """Return requests of a chat product's own users, whom it names as honest products do, for half of its accounts."""
     rows = relayed_rows(rng, plan, accounts, stock, customers, scenario)
     users = [f"usr_{keyed('nineteenth user', one.name, at // 3) % 16**8:08x}" if keyed("names", one.name) % 2 else None for at, (one, _, _) in enumerate(rows)]
     return [(one, when, [replace(request, end_user=user) for request in unit]) for (one, when, unit), user in zip(rows, users, strict=True)]
 
 
 def rollout_rows(rng, plan, accounts, stock, customers, scenario):
-    """Tasks run through a public agent as it is, each on one account or several; most update it as honest people do."""
+    """Return requests of tasks run through an unchanged public agent, each on one account or several; most update it as honest people do."""
     product, texts, tries = BY_AGENT[plan.agent], pieces(customers, "en"), SAMPLES.get(plan.campaign, 1)
     day, delay, share, new = product.update
     late = {one.name: day + float(rng.exponential(delay)) if rng.random() < share else NEVER for one in accounts}
@@ -305,7 +305,7 @@ NINETEENTH = Scenario(
 
 
 def write_worlds(options: argparse.Namespace) -> None:
-    """Both worlds. Nobody speaks who spoke in a former world."""
+    """Write both worlds. Nobody who speaks in an earlier world speaks here."""
     speak_here()
     fifteenth.write_worlds(options, NINETEENTH, all_people(options, lambda name: not name.startswith("nineteenth")))
 

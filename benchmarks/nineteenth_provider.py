@@ -1,8 +1,8 @@
-# ruff: noqa: E501 - wordings stand whole in their lines
-"""The provider of the nineteenth author's world, a maker that sells flat plans for coding agents, and who uses it besides organised groups.
+# ruff: noqa: E501 - each wording is one line
+"""The provider of the nineteenth author's world, a maker that sells flat plans for coding agents, and its users outside organised groups.
 
 People, other software and companies are the fifteenth author's in other numbers; places are the eighteenth author's.
-New are terminal agents, and what one of them asks by itself. The rules stand in nineteenth_author.md.
+Terminal agents are new, with the automatic requests of one of them. The rules are in nineteenth_author.md.
 """
 
 from collections.abc import Iterator, Sequence
@@ -56,7 +56,7 @@ class DipperLog(FortnightLog):
     days, retired_day, heir = DAYS, 17.1, SMALL
 
     def add(self, rng, account, begin, unit, campaign=None):  # as the method it extends
-        """With a session of Claude Code come its own requests: is there quota, and what is the topic."""
+        """Add a session; Claude Code also sends its own requests: is there quota, and what is the topic."""
         if account.user_agent and account.user_agent.startswith("claude-cli") and len(unit) > 1 and rng.random() < 0.5:
             own = replace(account, settings=Settings(SMALL, 0.0, 512, False))
             hidden = ([Request("quota", output=1, limit=1)] if rng.random() < 0.4 else []) + [Request(unit[0].prompt[:1500], TOPIC, output=18)]
@@ -64,7 +64,7 @@ class DipperLog(FortnightLog):
         super().add(rng, account, begin, unit, campaign)
 
     def row(self, rng, account, when, request, where, chat):  # as the method it extends
-        """Under an agent's header goes its system text, before any other."""
+        """Add an agent's system text before any other."""
         shipped = BY_AGENT[account.user_agent].system if account.user_agent in BY_AGENT else None
         if shipped and request.prompt != "quota" and request.system != TOPIC and not (request.system or "").startswith(shipped[:30]):
             shipped = shipped.replace("{root}", ROOTS[keyed("root", account.name) % len(ROOTS)])
@@ -75,7 +75,7 @@ class DipperLog(FortnightLog):
 
 
 def seat_rows(rng: np.random.Generator, accounts: Sequence[Account], customers: Sessions, people: int, each: float, house: str = "", language: str | None = None) -> Iterator[Row]:
-    """Sessions of several people over these accounts: each has one agent, its defaults nearly, and a language."""
+    """Yield requests of several people's sessions over these accounts: each person has one agent, nearly its defaults, and a language."""
     for _ in range(people):
         product, tongue = choose(rng, SEATS), language or fifteenth.draw_language(rng)
         settings, texts = near(rng, product.settings, (0.85, 0.95, 0.95)), pieces(customers, tongue)
@@ -108,7 +108,7 @@ UNITS = {"firm_app": (140, 5), "firm_docs": (90, 7), "firm_extract": (90, 9), "f
 
 
 def renumbered() -> list[Product]:
-    """The former authors' software with this world's numbers of accounts, and this world's terminal agents."""
+    """Return the former authors' software with this world's numbers of accounts, and this world's terminal agents."""
     scripts = {client: iter(numbers) for client, numbers in SCRIPTS.items()}
     numbers = [next(scripts[product.agent]) if product.kind == "own_script" else NUMBERS[product.kind] for product in PRODUCTS]
     numbered = [replace(product, accounts=number) for product, number in zip(PRODUCTS, numbers, strict=True)]
@@ -125,7 +125,7 @@ SEATS = [product for product in PUBLIC.products if product.kind.startswith("codi
 
 
 def speak_here() -> None:
-    """Put this world's languages and countries in place of the fifteenth's, for the rest of the process."""
+    """Replace the fifteenth world's languages and countries by this one's, for the rest of the process."""
     for ours, theirs in ((LANGUAGES, fifteenth.LANGUAGES), (ENGLISH, fifteenth.ENGLISH)):
         theirs.clear()
         theirs.update(ours)
@@ -137,7 +137,7 @@ def subscribe(rng: np.random.Generator, one: Account) -> None:
 
 
 def register(rng: np.random.Generator, accounts: Sequence[Account]) -> None:
-    """When accounts of people and companies were made, as in the eighteenth world; who has a plan, and who a voucher."""
+    """Set when accounts of people and companies were made, as in the eighteenth world; and who has a plan or a voucher."""
     eighteenth.register(rng, accounts)
     for one in accounts:
         if one.state.get("firm"):

@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - each source stands whole in its line
+# ruff: noqa: E501 - each source is one line
 """Texts for the nineteenth author's world. Documents are new, campaigns' sources new and the eighteenth author's, honest groups' material is the seventeenth author's. See nineteenth_author.md."""
 
 import ast
@@ -30,14 +30,14 @@ MBXP = ("mbgp_release_v1.1", "mbjp_release_v1.2", "mbtsp_release_v1.2", "mbkp_re
 
 
 def translations_of(body: str) -> str:
-    """The translated paragraphs of a gettext catalogue, without roles and links."""
+    """Return the translated paragraphs of a gettext catalogue, without roles and links."""
     found = re.findall(r'^msgstr (""\n(?:".*"\n?)+|".+")', body, re.M)
     texts = ["".join(ast.literal_eval(line) for line in part.strip().split("\n")) for part in found[1:]]  # the first is the catalogue's head
     return "\n\n".join(re.sub(r"(?::[a-z:]+:)?`[!~]?([^`<]*?)(?:\s*<[^`]*>)?`_*", r"\1", text) for text in texts)
 
 
 def documents(mirror: Path) -> Iterator[tuple[str, str, str]]:
-    """Language, document, and a piece of it."""
+    """Yield language, document, and a piece of it."""
     manuals = [*BOOKS, *(("fastapi/fastapi", name, rf"docs/{name}/docs/.*\.md") for name in FASTAPI), *(("withastro/docs", language, rf"src/content/docs/{name}/.*\.mdx") for name, language in ASTRO.items())]
     manuals += [("open-telemetry/opentelemetry.io", name, rf"content/{name}/.*\.md") for name in TELEMETRY]
     for project, language, pattern in manuals:
@@ -53,12 +53,12 @@ def documents(mirror: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def problem_of(prompt: str) -> str:
-    """MathQA's question, without the function around it and the numbers behind it."""
+    """Return MathQA's question, without the function around it and the numbers after it."""
     return re.sub(r"(\s+n\d+ = [\d.]+)+$", "", prompt.split('"""')[1].strip())
 
 
 def tasks(mirror: Path) -> Iterator[tuple[str, str, str]]:
-    """Pool, key and text of what campaigns ask that no former one asked."""
+    """Yield pool, key and text of campaigns' questions that no former campaign asked."""
     for name, body in files_of(mirror, "amazon-science/mxeval", r"data/multilingual_mathqa/mathqa-test-python_v1\.jsonl"):
         yield from (("sums", name, problem_of(item["prompt"])) for item in json_lines(body))
     for at, release in enumerate(MBXP):  # each problem in one language
@@ -87,7 +87,7 @@ def tasks(mirror: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def bookings(mirror: Path) -> Iterator[tuple[str, str, str]]:
-    """Customers' dialogues beside the seventeenth author's, which do not suffice."""
+    """Yield customers' dialogues in addition to the seventeenth author's, which do not suffice."""
     for name, body in files_of(mirror, "google-research-datasets/dstc8-schema-guided-dialogue", r"test/dialogues_0(0.|10)\.json"):
         yield from (("talks", name, json.dumps([turn["utterance"] for turn in talk["turns"]])) for talk in json.loads(body))
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product, group or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a product, group or campaign is one line
 """A world by a ninth author: an ordinary month at an ordinary provider, with and without campaigns.
 
     python benchmarks/ninth_author.py --range ../shared/range/corpora --people people.parquet people7.parquet --texts texts6.parquet --out worlds
     python benchmarks/ninth_author.py --count worlds/ninth
 
-Writes worlds/ninth and worlds/ninth-quiet in the format of the fourth to eighth author's worlds, whose helpers it
-uses. `--count` prints a world's table of kinds. The rules stand in ninth_author.md, which is written beside the
-world. They were committed before the world was generated. No text of a source is in this script.
+Writes worlds/ninth and worlds/ninth-quiet in the format of the fourth to eighth author's worlds, whose helpers it uses.
+`--count` prints a world's table of kinds. The rules are in ninth_author.md, which is written beside the world. They
+were committed before the world was generated. This script contains no text of a source.
 """
 
 import argparse
@@ -47,13 +47,13 @@ class MonthLog(VesperLog):
 
 
 class UnsaidStock(Stock):
-    """Texts of the seventh author's stock, none given out twice. A campaign gets none with a sentence that begins as one from another source."""
+    """Texts of the seventh author's stock, each used once. A campaign gets none with a sentence that begins like one from another source."""
 
     for_campaigns = False
 
     def __init__(self, folder: Path, texts: Path, rng: np.random.Generator) -> None:
         super().__init__(folder, texts, rng)
-        self._said: dict[str, str] = {}  # text, or how a sentence of 40 characters and more begins -> its source
+        self._said: dict[str, str] = {}  # text, or the start of a sentence of 40 characters and more -> its source
 
     def take(self, name: str, count: int) -> list:
         taken: list = []
@@ -70,7 +70,7 @@ class UnsaidStock(Stock):
         return taken
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- strangers -----------------------------------------------------------------------------------------------
 
 
@@ -83,11 +83,11 @@ NUMBERS = {
 }
 SCOPES = tuple(f"{a} {b}" for a in ("for", "with", "as used by") for b in ("our newsletter", "the weekly report", "the release page", "my own archive", "the support team", "the wiki", "a mobile screen", "the dashboard"))
 WORDINGS = (("{verb} {noun} {scope}.{tail}\n{text}", None), ("{text}\n\n{verb} {noun} {scope}.{tail}", None), ("{text}", "{verb} {noun} {scope}.{tail}"))
-UPDATES = {"agent_cli": (18.2, 2.0, 0.8, {"user_agent": "opencode/0.16.1"})}  # beside those of the eighth author's products
+UPDATES = {"agent_cli": (18.2, 2.0, 0.8, {"user_agent": "opencode/0.16.1"})}  # in addition to those of the eighth author's products
 
 
 def products() -> Iterator[Product]:
-    """The eighth author's, in this world's numbers. Scripts have a wording of their own, in one of three places."""
+    """Yield the eighth author's products, in this world's numbers. Scripts have their own wording, in one of three places."""
     for product in eighth.PRODUCTS:
         product, number = replace(product, update=UPDATES.get(product.kind, product.update)), NUMBERS[product.kind]
         if product.kind in ("workflow", "app_builder"):
@@ -122,7 +122,7 @@ class Networks:
 
 
 def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest, nets: Networks) -> list[Account]:
-    """The accounts of a product: their settings, lives, networks, and what changes for them and when."""
+    """Create a product's accounts: settings, lifetimes, networks and later changes."""
     keeps = (0.45,) * 3 if product.kind.startswith("script_") else (rng.uniform(0.55, 0.95), rng.uniform(0.8, 1.0), rng.uniform(0.8, 1.0))
     accounts = []
     for at in range(product.accounts):
@@ -152,7 +152,7 @@ def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest
 
 
 def found_companies(rng: np.random.Generator, crowds: Sequence[tuple[Product, list[Account]]]) -> None:
-    """A fifth of those who work belong to companies with several accounts: one card, domain and organisation."""
+    """Assign a fifth of those who work to companies with several accounts: one card, domain and organisation."""
     free = [[crowd[at] for at in rng.permutation(len(crowd))] for product, crowd in crowds if product.kind in WORK]
     left, number = round(0.2 * sum(map(len, free))), 0
     while left > 1:
@@ -173,7 +173,7 @@ def found_companies(rng: np.random.Generator, crowds: Sequence[tuple[Product, li
 
 
 def settle_payments(rng: np.random.Generator, accounts: Sequence[Account]) -> None:
-    """Most free accounts have no card. One stranger in seventy shares one with another."""
+    """Remove most free accounts' cards. One stranger in seventy shares a card with another."""
     alone = [one for one in accounts if not one.org]
     for one in alone:
         if one.tier == "free" and rng.random() < 0.8:
@@ -188,7 +188,7 @@ def counts_of(
     rng: np.random.Generator, crowds: Sequence[tuple[Product, list[Account]]], people: Sequence[Person],
     days: float = MONTH, chats: Container[str] = CHATS, spread: float = 1.5, most: int = 400, talking: float = 0.25, talks: int = 25,
 ) -> tuple[dict[str, int], dict[str, tuple[str, int]]]:
-    """Units of each account, and kind and number of texts of those who speak as a person. Nobody wants more texts than there are.
+    """Return units of each account, and kind and number of texts of those who speak as a person, no more than there are.
 
     talking: the share of those in `chats` who hold real conversations instead, at most so many `talks`.
     """
@@ -206,7 +206,7 @@ def counts_of(
 
 
 def within_texts(counts: dict[str, int], needs: Mapping[str, tuple[Product, int]], people: Sequence[Person]) -> dict[str, tuple[str, int]]:
-    """Kind and number of texts of each account, no more than people have. Lowers the counts of units to them."""
+    """Return kind and number of texts of each account, no more than people have. Lowers the counts of units accordingly."""
     most = sorted((len(one.texts) for one in people if one.source != "chat users"), reverse=True)
     wanted = {}
     for at, name in enumerate(sorted(needs, key=lambda name: -needs[name][1])):
@@ -236,7 +236,7 @@ def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, peo
             elif own:
                 units = units_of(rng, product, one, times, own)
             else:
-                continue  # nobody has so many texts
+                continue  # no person has so many texts
             if product.kind in CHATS and rng.random() < 1 / 8:
                 role = roles[min(int(rng.zipf(1.6)), len(roles)) - 1]
                 units = [[replace(request, system=role) for request in unit] for unit in units]
@@ -291,7 +291,7 @@ def firm(rng: np.random.Generator, kind: str, at: int, settings: Settings) -> Ac
 
 
 def compose_firms(rng: np.random.Generator, world: Honest, stock: Stock, customers: Iterator[list[Piece]]) -> None:
-    """Firms with one account: applications, batches, judges, resellers, and synthesis with permission."""
+    """Compose firms with one account: applications, batches, judges, resellers, and synthesis with permission."""
     for at in range(90):
         one = firm(rng, "saas", at, Settings(choose(rng, MODELS[:2]), choose(rng, TEMPERATURES), choose(rng, LIMITS), bool(at % 3)))
         one.spread, units = 6.0, []
@@ -352,7 +352,7 @@ PLANS = (
     usual("n15", "bought_accounts", 18, 380, 9.2, 27.0, HUMAN, None, "ultrafeedback_rubric", "{}", 240),
     usual("n16", "cheap_mask", 24, 500, 3.0, 26.5, SHY, None, "tasks pairs", "{}", 450),
 )
-FRAME = "at the final solution."  # ends the published wording of reasoning_sft_code, of which two campaigns have a part each
+FRAME = "at the final solution."  # ends the published wording of reasoning_sft_code; two campaigns have a part of it each
 COVERT = {"relay_mixed": 0.35, "company_insiders": 0.5, "bought_accounts": 0.6, "cheap_mask": 0.44}  # share of an account's exchanges, about
 OWN_WORK = ("agent_cline", "script_python", "workflow", "chat_open_webui", "review_bot")
 LEADS = (("Dear all,", "Morning.", "A friend wonders.", "From my desk:", "Next one,", "Well then,"), ("please go through", "I would like to understand", "have a look at", "let us settle", "take some time for", "try your hand at"), ("the following", "what is quoted here", "this matter", "the lines between the rules", "the case at hand", "the bit that I copied"), ("and say how you got there.", "with the grounds.", "as to a newcomer.", "in as many words as it needs.", "and mention what else one could say.", "without haste."))
@@ -400,7 +400,7 @@ def campaign_accounts(rng: np.random.Generator, plan: Plan, nets: Networks) -> l
 
 
 def own_work(rng: np.random.Generator, accounts: Sequence[Account], owners: Sequence[Person]) -> list[Row]:
-    """What honest people do with accounts that a campaign also uses, all month or until they are sold."""
+    """Return the owners' honest requests on accounts that a campaign also uses, all month or until they are sold."""
     rows: list[Row] = []
     for one, person in zip(accounts, owners, strict=False):
         product, files = BY_KIND[one.state["client"]], person.files or ["notes.md"]
@@ -411,12 +411,12 @@ def own_work(rng: np.random.Generator, accounts: Sequence[Account], owners: Sequ
 
 
 def deal_tasks(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], texts: Sequence[str]) -> list[Row]:
-    """A queue of these texts behind the plan's lead."""
+    """Deal these texts as a queue, each after the plan's lead."""
     return deal_queue(rng, accounts, [[Request(plan.lead.replace("{}", text[:3000]), output=plan.output)] for text in texts])
 
 
 def hidden_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], stock: Stock, nets: Networks) -> list[Row]:
-    """Campaigns whose questions stand in somebody else's form, or that are dealt in another way than at random."""
+    """Return requests of campaigns whose questions are in somebody else's form, or that are not dealt at random."""
     if plan.style == "client_copy":
         product, texts, units = BY_KIND["agent_cline"], [text.split(FRAME)[-1] for text in stock.take(plan.pool, plan.count)], []
         while texts:
@@ -448,7 +448,7 @@ def hidden_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account
 
 
 def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], stock: Stock, sessions: Iterator[list[Piece]], nets: Networks) -> list[Row]:
-    """Who sends what for the campaign, when, before anything is refused."""
+    """Return what each account of the campaign sends, and when, before any refusals."""
     if plan.style in ("client_copy", "tool_results", "topic_sticky", "slow_drip", "bought_accounts", "company_insiders"):
         return hidden_rows(rng, plan, accounts, stock, nets)
     size = {"played_user": 0.25, "relay_mixed": 0.35, "cheap_mask": 0.44}.get(plan.style, 1.0)
@@ -491,7 +491,7 @@ def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Accou
 
 
 def reaction_of(one: Account) -> tuple[str, Reaction]:
-    """The group to which an account hands work, and how it reacts."""
+    """Return the group to which an account hands refused work, and its reaction."""
     own: Mapping[str | None, Reaction] = {crew.kind: crew.reaction for crew in CREWS} | {plan.campaign: plan.reaction for plan in PLANS}
     usual = eighth.REACTIONS.get(one.state.get("reacts", one.kind), eighth.PERSON)
     return one.state.get("pool", one.name), own.get(one.campaign or one.kind, usual)

@@ -1,20 +1,20 @@
 """Does the coin ever convict an innocent? `python benchmarks/null_factory.py [--runs 2000] [--out FILE]`.
 
-A run is an actor of its own before the real gateway: clients that read slowly, hang up at what they do not
-like, ask again; an upstream that breaks off and refuses. The ledger is verified and put beside innocent
-suspects as a sealed test does it: a coin without a pair counts against. An innocent counts as convicted at
-alpha, over all tests. A run costs some tenths of a CPU-second.
+A run is an actor in front of the real gateway: clients that read slowly, hang up on answers they dislike, and
+ask again; an upstream that breaks off and refuses. The ledger is verified and compared with innocent suspects
+as in a sealed test: a coin without a pair counts against. An innocent counts as convicted at alpha, over all
+tests. A run costs some tenths of a CPU-second.
 
 By default the worker is `stillwatch serve`'s own, in this process, with a key for each run. With --workers 2
 it is `stillwatch serve` with its processes, --session runs at a time (40 coins each) under one key; every
 second or so a worker, the recorder or the whole gateway is killed.
 
-    --broken first-comes   the client gets the answer that is whole first
+    --broken first-comes   the client gets the answer that is complete first
     --broken hang-ups      an exchange that its client leaves makes no pair
     --broken own-logs      the owner's next model is trained on coined answers as well
 
-A factory that cannot fail shows nothing: each of the three has to be caught, by the pairs alone. What gets
-lost convicts nobody where it is counted, at a price: --failures 0.2 shows the guilty. The figures:
+A factory that cannot fail shows nothing: each of the three must be caught, by the pairs alone. Counted losses
+convict nobody, at a price: --failures 0.2 shows their effect on the guilty. The figures:
 docs/figures/coin.md.
 """
 
@@ -70,7 +70,7 @@ Model = Callable[[str, list[str]], float]  # nats of the answer's words, given i
 
 
 class Teacher:
-    """A model with a taste of its own for every prompt: words, and how long its answers are."""
+    """A model with its own taste for every prompt: words, and the length of its answers."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -84,7 +84,7 @@ class Teacher:
 
 
 class Learned:
-    """A model made by counting: words after words, prompt by prompt, mixed with what it knew before."""
+    """A model made by counting: words after words, prompt by prompt, mixed with its earlier knowledge."""
 
     def __init__(self, texts: Sequence[tuple[str, list[str]]], before: Teacher) -> None:
         self.before, self.counts = before, {}  # type: tuple[Teacher, dict[str, Counter[str]]]
@@ -105,7 +105,7 @@ class Learned:
 
 
 class Weighing:
-    """A suspect of which a test gets likelihoods."""
+    """A suspect that gives a test likelihoods."""
 
     offers = frozenset({"likelihood"})
 
@@ -121,7 +121,7 @@ class Weighing:
 
 
 class Upstream(asyncio.Protocol):
-    """Answers chat requests by a teacher: whole or word by word, sometimes broken off, sometimes refused."""
+    """Answers chat requests as a teacher: whole or word by word, sometimes broken off, sometimes refused."""
 
     draw = random.Random(0)
     failures = 1.0
@@ -144,7 +144,7 @@ class Upstream(asyncio.Protocol):
     async def answer(self, asked: dict[str, Any]) -> None:
         draw = self.draw
         prompt = asked["messages"][-1]["content"]
-        words = Teacher(int(prompt.split()[0])).answer(prompt, draw)  # every run has a teacher of its own
+        words = Teacher(int(prompt.split()[0])).answer(prompt, draw)  # every run has its own teacher
         chance = draw.random() / self.failures if self.failures else 1.0
         broken = chance < (0.2 if len(words) > LONG else 0.03)  # long answers meet timeouts
         if self.transport.is_closing():
@@ -195,7 +195,7 @@ class Upstream(asyncio.Protocol):
 
 
 async def client(port: int, key: str, prompt: str, draw: random.Random) -> None:
-    """Ask once, or again where the answer broke off or was not liked. What it does hangs on what it reads."""
+    """Send a request, and again if the answer broke off or was disliked; behave by what was read."""
     kind = draw.choice(("plain", "slow", "hurried", "picky", "again"))
     streams = kind in ("hurried", "picky") or draw.random() < 0.5
     messages = [{"role": "user", "content": prompt}]
@@ -228,7 +228,7 @@ async def client(port: int, key: str, prompt: str, draw: random.Random) -> None:
 
 
 async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect, if need be after a gateway that was killed has started again."""
+    """Connect, if necessary after a killed gateway has restarted."""
     for _ in range(300):
         try:
             return await asyncio.open_connection("127.0.0.1", port)
@@ -246,13 +246,13 @@ def _is_whole(seen: bytes) -> bool:
 
 
 def break_gateway(how: str) -> None:
-    """Make the gateway wrong in one way."""
+    """Break the gateway in one way."""
     if how == "first-comes":
         drawn = gateway_coins.Coins.drawn
 
         def first(self: Any, draw: Any) -> None:
             mine, other = draw.slots[draw.served], draw.slots[1 - draw.served]
-            if other._size < mine._size:  # the shorter one was whole first: it is what was served
+            if other._size < mine._size:  # the shorter one was complete first, so it was served
                 mine._parts, other._parts = other._parts, mine._parts
                 mine._size, other._size = other._size, mine._size
             drawn(self, draw)
@@ -268,14 +268,14 @@ def break_gateway(how: str) -> None:
 
 
 def asked_in(number: int) -> list[tuple[str, str]]:
-    """Who asks what in a run: the tested account, and another one."""
+    """Return the questions of a run: those of the tested account, and of another one."""
     return [("crew", f"{number} prompt {k}") for k in range(TESTED)] + [
         ("else", f"{number} other {k}") for k in range(CONTROL)
     ]
 
 
 class Run:
-    """One run's coins, and what suspects make of them."""
+    """One run's coins, and the suspects' results on them."""
 
     def __init__(self, number: int, account: str, held: list[Pair | Throw], asked: argparse.Namespace):
         self.number, self.asked = number, asked
@@ -286,8 +286,8 @@ class Run:
 
     def outcome(self, draw: random.Random) -> dict[str, Any]:
         ties = sum(one.tie and one.id in self.coins for one in self.held)
-        p: dict[str, float] = {}  # a coin without a pair counts against, as a sealed test has it
-        alone: dict[str, float] = {}  # the pairs alone: what gets lost has to be blind to the coin for this
+        p: dict[str, float] = {}  # a coin without a pair counts against, as in a sealed test
+        alone: dict[str, float] = {}  # the pairs alone, for which losses must be independent of the coin
         for name, nats in self.suspects(Teacher(self.number), draw).items():
             leans = lean(self.puts, "likelihood", Weighing(name, nats), None, TextSampling(), silent)
             some = [(put, v) for put in self.puts if (v := leans[put.id]) is not None]
@@ -298,12 +298,12 @@ class Run:
         return {"run": self.number, "coins": len(self.coins), "pairs": pairs, "p": p, "alone": alone}
 
     def suspects(self, teacher: Teacher, draw: random.Random) -> dict[str, Model]:
-        """Innocents, and one that was taught what was served."""
+        """Return innocents, and one that learned the served answers."""
         prompts = [prompt for who, prompt in asked_in(self.number) if who == "crew"]
         other = Teacher(10**6 + draw.randrange(10**6))
         public = [(p, teacher.answer(p, draw)) for p in prompts for _ in range(3)]
         served = [(one.messages[-1]["content"], one.answers[one.served].text.split()) for one in self.held]
-        # the owner's next model learns from its logs: from exchanges without a coin, as the seal states
+        # the owner's next model learns from its logs: only exchanges without a coin, as the seal states
         logs = [(p, teacher.answer(p, draw)) for p in prompts for _ in range(2)]
         logs += served * 2 if self.asked.broken == "own-logs" else []
         next_model = Learned(logs, teacher)
@@ -360,7 +360,7 @@ class Factory:
 
 
 async def new_folder(home: Path, upstream: int, workers: int) -> tuple[Folder, int]:
-    """A gateway's folder that throws a coin for every exchange, and its port."""
+    """Create a gateway's folder that tosses a coin for every exchange; return it and its port."""
     loop = asyncio.get_running_loop()
     ports = []
     for _ in range(2):
@@ -384,7 +384,7 @@ def new_home() -> Path:
 
 
 class Gateway:
-    """`stillwatch serve` with its processes, which are killed now and then."""
+    """`stillwatch serve` with its processes, which are sometimes killed."""
 
     def __init__(self, folder: Folder, port: int, draw: random.Random) -> None:
         self.folder, self.port, self.draw = folder, port, draw
@@ -399,7 +399,7 @@ class Gateway:
         )  # fmt: skip
 
     async def listens(self) -> bool:
-        """Wait until it serves; whether it does, or has ended."""
+        """Wait until it serves; return whether it does, or has ended."""
         while self.process.poll() is None:
             with suppress(OSError):
                 (await asyncio.open_connection("127.0.0.1", self.port))[1].close()
@@ -415,13 +415,13 @@ class Gateway:
                 self.killed[what] += 1
                 self.process.kill()  # its children end with it
                 await asyncio.to_thread(self.process.wait)
-                while not await self.listens():  # as a service manager does
+                while not await self.listens():  # like a service manager
                     self.process = self.started()
             else:
                 children = heartbeat.read(self.folder.run / "supervisor.json").get("children")
                 named = children if isinstance(children, dict) else {}
                 pids = [one["pid"] for name, one in named.items() if name.startswith(what) and one["pid"]]
-                if not pids:  # it has not begun
+                if not pids:  # it has not started
                     await asyncio.sleep(0.05)
                     continue
                 with suppress(ProcessLookupError):
@@ -435,7 +435,7 @@ class Gateway:
 
 
 async def session(numbers: range, upstream: int, asked: argparse.Namespace) -> list[dict[str, Any]]:
-    """Runs side by side before one gateway that is killed again and again."""
+    """Run several runs at once with one gateway that is killed again and again."""
     home, draw = new_home(), random.Random(f"session {numbers.start}")
     try:
         folder, port = await new_folder(home, upstream, asked.workers)
@@ -509,7 +509,7 @@ async def runs(asked: argparse.Namespace) -> list[dict[str, Any]]:
             done.append(await factory.run(number))
             keep(done[-1:], asked.out)
             for log in sorted(folder.wal.glob("*"))[:-2]:
-                log.unlink(missing_ok=True)  # what no recorder takes away
+                log.unlink(missing_ok=True)  # what no recorder removes
         worker._stop()
         await serving
         server.close()
@@ -519,7 +519,7 @@ async def runs(asked: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def report(done: list[dict[str, Any]]) -> int:
-    """Print what was found; 1 where an innocent was convicted more often than can be borne."""
+    """Print the results; return 1 if an innocent was convicted more often than is tolerable."""
     convicted = sum(
         any(p * TESTS <= ALPHA for name, p in one["p"].items() if not name.startswith("GUILTY"))
         for one in done
@@ -538,7 +538,7 @@ def report(done: list[dict[str, Any]]) -> int:
         values = [one["alone"][name] for one in done]
         below = {at: sum(p <= at for p in values) for at in (0.05, 0.001)}
         trained, counted = (sum(one[k][name] * TESTS <= ALPHA for one in done) for k in ("alone", "p"))
-        # P(fewer below .05 | a valid test): p-values that are small too often show here first
+        # P(fewer below .05 | a valid test): shows p-values that are small too often
         odd = float(beta.sf(0.05, below[0.05], len(values) - below[0.05] + 1)) if below[0.05] else 0.0
         guilty = name.startswith("GUILTY")
         wrong = not guilty and odd > 1 - 1e-4

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""What a fleet asks of its object store in an hour, idle and under load, and what that costs.
+"""A fleet's requests to its object store per hour, idle and under load, and their price.
 
     python benchmarks/object_store_requests.py --store radosgw    # Ceph: see tests/object_stores.py
     python benchmarks/object_store_requests.py --store moto --minutes 5 --rate 50
 
-Two gateways with a real PostgreSQL and a real store, each behind a door that counts what passes. After a
-minute to settle it counts with as many requests a second as --rate says, half of them at each gateway, each a
-text of 300 words that no other request has. Then it counts without requests. An hour is in proportion.
+Two gateways with a real PostgreSQL and a real store, each behind a proxy that counts requests. After a minute
+to settle it counts under --rate requests a second, half of them at each gateway, each a unique text of 300
+words. Then it counts without requests. Hours are extrapolated proportionally.
 
-A few minutes do not show two things that grow with the segments of an hour, so they are reckoned and added:
-five minutes after its end an hour is merged, and each segment that went into it costs a HEAD, a DELETE and a
-PUT (of the empty folder that pyarrow leaves); and a list has a page for every thousand segments of the hour.
+Two effects that grow with the segments of an hour do not show in a few minutes, so they are calculated and
+added: five minutes after its end an hour is merged, and each merged segment costs a HEAD, a DELETE and a PUT
+(of the empty folder that pyarrow leaves); and a list has a page per thousand segments of the hour.
 
-Prices are those of S3 Standard in us-east-1; storage and a host's CPU are not in them.
+Prices are those of S3 Standard in us-east-1, without storage and a host's CPU.
 """
 
 import contextlib
@@ -46,18 +46,18 @@ USD = {"PUT": 5e-6, "LIST": 5e-6, "GET": 0.4e-6, "DELETE": 0.0}  # a request: S3
 MONTH_H = 730
 PAGE = 1_000  # objects in an answer to LIST
 NAMES = ("a", "b")
-HOUR = re.compile(r"segments%2F[^%]+%2F\d{4}-")  # a list of one hour of one gateway
+HOUR = re.compile(r"segments%2F[^%]+%2F\d{4}-")  # one hour of one gateway
 
 
 def kind(one: s3_server.StoreRequest) -> str:
-    """As it is billed: POST counts as PUT, HEAD as GET."""
+    """Return the billing kind: POST counts as PUT, HEAD as GET."""
     if one.method == "GET" and "list-type=2" in one.url:
         return "LIST"
     return {"POST": "PUT", "HEAD": "GET"}.get(one.method, one.method)
 
 
 def texts(seed: int) -> Iterator[str]:
-    """Texts that share no more than words."""
+    """Yield texts that share only single words."""
     syllables = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
     words = ["".join(parts) for parts in itertools.product(syllables, repeat=3)]
     chance = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def texts(seed: int) -> Iterator[str]:
 
 
 def ask(gateway: FleetServed, key: str, per_s: float, ended: threading.Event, got: Counter[str]) -> None:
-    """Send requests at a steady pace; what comes too late is sent at once."""
+    """Send requests at a steady pace; overdue ones are sent at once."""
     connection = gateway.connect()
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     next_s = time.monotonic()
@@ -84,7 +84,7 @@ def ask(gateway: FleetServed, key: str, per_s: float, ended: threading.Event, go
 
 @contextmanager
 def load(served: list[FleetServed], key: str, per_s: float) -> Iterator[Counter[str]]:
-    """Ask all gateways as long as the block runs; what they answered."""
+    """Send requests to all gateways while the block runs; provides their answers."""
     got: Counter[str] = Counter()
     ended = threading.Event()
     threads = [
@@ -101,7 +101,7 @@ def load(served: list[FleetServed], key: str, per_s: float) -> Iterator[Counter[
 
 
 def whole_hour(asked: list[s3_server.StoreRequest], times: float, others: int) -> Counter[str]:
-    """Requests an hour: those counted, and what a whole hour's segments add. others: another gateway's."""
+    """Return requests per hour: those counted, plus a whole hour's segments. others: another gateway's."""
     found = Counter({name: round(many * times) for name, many in Counter(map(kind, asked)).items()})
     merged = round(segments(asked) * times)
     found.update({"GET": merged, "DELETE": merged, "PUT": merged})
@@ -112,12 +112,12 @@ def whole_hour(asked: list[s3_server.StoreRequest], times: float, others: int) -
 
 
 def segments(asked: list[s3_server.StoreRequest]) -> int:
-    """How many were put up."""
+    """Return the number of uploads."""
     return sum(one.method == "PUT" and ".parquet" in one.url for one in asked)
 
 
 def rows(doors: list[s3_server.S3Server], holder: str, what: str, seconds: float) -> list[str]:
-    """The lines of one phase: each gateway's requests and bytes an hour, and dollars."""
+    """Return the lines of one phase: each gateway's requests and bytes an hour, and dollars."""
     lines = []
     times = 3600 / seconds
     for name, door in zip(NAMES, doors, strict=True):
@@ -137,7 +137,7 @@ def rows(doors: list[s3_server.S3Server], holder: str, what: str, seconds: float
 
 @contextmanager
 def counted(store: str) -> Iterator[tuple[str, list[s3_server.S3Server]]]:
-    """A store with a door for each gateway; the address of a bucket in it, and the doors."""
+    """Provide a store with a proxy for each gateway: the address of its bucket, and the proxies."""
     with s3_server.serving("" if store == "moto" else store) as first, ExitStack() as stack:
         doors = [first.another() for _ in NAMES]
         for one in doors:

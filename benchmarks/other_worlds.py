@@ -10,12 +10,12 @@
     python benchmarks/other_worlds.py --page docs/figures/worlds.md
     python benchmarks/other_worlds.py --against 671234a --against-worlds dev-c dev-d   # older code beside it
 
-Each world is scanned by a process of its own, one after the other, at the default dial; the package's
-scorer judges (`stillwatch.range.score`). dev-a and dev-b are the first author's; dev-c-quiet, dev-c and
-dev-d are the second author's. They lie in $STILLWATCH_RANGE, else in ../shared/range. The fourth author's
-two lie in --fourth, or are composed by `fourth_author.py` from --fourth-people. The fifth author's two lie
-in --fifth, where `fifth_author.py` wrote them, the sixth author's in --sixth, and so on.
---people is a folder of variants by `selves.py`. It does not know how a world was made, and looks at no text.
+Each world is scanned by a process of its own, one after the other, at the default dial; the package's scorer
+judges (`stillwatch.range.score`). dev-a and dev-b are the first author's; dev-c-quiet, dev-c and dev-d are
+the second author's. They are in $STILLWATCH_RANGE, else in ../shared/range. The fourth author's two are in
+--fourth, or are composed by `fourth_author.py` from --fourth-people. The fifth author's two are in --fifth,
+where `fifth_author.py` wrote them, the sixth author's in --sixth, and so on. --people is a folder of variants
+by `selves.py`.
 """
 
 import argparse
@@ -78,15 +78,15 @@ AUTHORS = {
     "dev-a": "first",
     "dev-b": "first",
 }
-# authors whose worlds a script writes
+# authors whose worlds are written by a script
 COMPOSED = (
     *("fourth", "fifth", "sixth", "seventh", "eighth", "ninth"),
     *("tenth", "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth"),
     "eighteenth",
     "nineteenth",
 )
-DEVELOPMENT = "dev-"  # how the names of worlds begin that were looked at while the detector was made
-SCANNED = (0, 3, 4)  # exit codes of a scan that was made: see docs/cli.md
+DEVELOPMENT = "dev-"  # prefix of the names of worlds that were examined during the detector's development
+SCANNED = (0, 3, 4)  # exit codes of a completed scan: see docs/cli.md
 CLI = "from stillwatch.cli.main import run; run()"
 HEADS = (
     "world", "author", "campaigns exposed", f"of ≥ {BIG:,} exchanges",
@@ -107,7 +107,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class World:
-    """A log with known truth, and who wrote it."""
+    """A log with known truth, and its author."""
 
     name: str
     author: str
@@ -116,7 +116,7 @@ class World:
 
 @dataclass(frozen=True)
 class Code:
-    """A checkout whose `src` scans. `tree` names the content of `src`; empty where it has changes."""
+    """A checkout whose `src` scans. `tree` identifies the content of `src`; empty if it has changes."""
 
     checkout: Path
     commit: str
@@ -129,13 +129,13 @@ class Outcome:
 
     world: World
     score: Score
-    honest: int  # accounts of no campaign, without those that may make synthetic data
-    leads: tuple[int, ...] | None  # how many accounts each has; None where the code knows no leads
-    label: str = ""  # which code, where it is not the checkout's
+    honest: int  # accounts of no campaign, without those permitted to make synthetic data
+    leads: tuple[int, ...] | None  # number of accounts of each; None if the code has no leads
+    label: str = ""  # identifies the code, if other than the checkout's
 
 
 def base_of(name: str) -> str | None:
-    """Give the world that a variant was made from: the longest name that it begins with.
+    """Return the world that a variant was made from: the longest name that it begins with.
 
     >>> base_of("dev-c-quiet-people"), base_of("dev-c-sticky5"), base_of("elsewhere")
     ('dev-c-quiet', 'dev-c', None)
@@ -145,9 +145,9 @@ def base_of(name: str) -> str | None:
 
 
 def worlds_in(shared: Path, places: Mapping[str, Path | None], people: Path | None = None) -> list[World]:
-    """List the worlds that are there: the plain ones in the order of AUTHORS, then variants.
+    """List the available worlds: the plain ones in the order of AUTHORS, then variants.
 
-    places: author -> where his worlds lie; those of others lie in `shared`.
+    places: author -> folder of his worlds; those of others are in `shared`.
     """
     found = []
     for name, author in AUTHORS.items():
@@ -166,7 +166,7 @@ def worlds_in(shared: Path, places: Mapping[str, Path | None], people: Path | No
 
 
 def chosen(found: Sequence[World], names: Sequence[str]) -> list[World]:
-    """Give the worlds of these names in this order, all without names. Raises: SystemExit for others."""
+    """Return the worlds of these names in this order; without names, all. Raises: SystemExit for others."""
     by_name = {world.name: world for world in found}
     if unknown := [name for name in names if name not in by_name]:
         raise SystemExit(
@@ -176,7 +176,7 @@ def chosen(found: Sequence[World], names: Sequence[str]) -> list[World]:
 
 
 def open_cases(findings: dict) -> dict:
-    """Give the findings as the scorer takes them: without cases that a permission suppresses."""
+    """Return the findings as the scorer takes them: without cases that a permission suppresses."""
     cases = [case for case in findings["campaigns"] if case["suppressed_by"] is None]
     return {**findings, "campaigns": [{**case, "score": case["score_bits"]} for case in cases]}
 
@@ -192,7 +192,7 @@ def outcome(world: World, findings: dict, label: str = "") -> Outcome:
 
 
 def row(one: Outcome) -> tuple[str, ...]:
-    """Write an outcome as one line of the table."""
+    """Format an outcome as one line of the table."""
     s = one.score
     seen = one.world.name.startswith(DEVELOPMENT)
     return (
@@ -211,7 +211,7 @@ def row(one: Outcome) -> tuple[str, ...]:
 
 
 def table(outcomes: Sequence[Outcome]) -> list[str]:
-    """Give the lines of the markdown table; rows of one world stand together, the checkout's code first."""
+    """Return the lines of the markdown table; rows of one world stand together, the checkout's code first."""
     first: dict[str, int] = {}
     for one in outcomes:
         first.setdefault(one.world.name, len(first))
@@ -221,7 +221,7 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def code_here() -> Code:
-    """Name the code of this checkout. Raises: SystemExit outside of git."""
+    """Identify the code of this checkout. Raises: SystemExit outside of git."""
     changed = _git("status", "--porcelain", "--", "src")
     tree = "" if changed else _git("rev-parse", "--short=12", "HEAD:src")
     return Code(ROOT, _git("rev-parse", "--short=7", "HEAD"), tree)
@@ -235,7 +235,7 @@ def _git(*words: str) -> str:
 
 
 def code_at(commit: str, folder: Path) -> Code:
-    """Unpack the `src` of a commit into a folder. Raises: SystemExit for a commit that is not there."""
+    """Unpack the `src` of a commit into a folder. Raises: SystemExit if the commit does not exist."""
     short = _git("rev-parse", "--short=7", f"{commit}^{{commit}}")
     place = folder / f"at-{short}"
     place.mkdir()
@@ -248,7 +248,7 @@ def code_at(commit: str, folder: Path) -> Code:
 
 
 def digest_of(world: World) -> str:
-    """Name what a scan reads of a world: another world of the same name has another digest."""
+    """Return a digest of a scan's input: another world of the same name has another digest."""
     digest = hashlib.sha256()
     for name in ("exchanges.parquet", "accounts.parquet"):
         digest.update((world.folder / name).read_bytes())
@@ -256,12 +256,12 @@ def digest_of(world: World) -> str:
 
 
 def scanned(code: Code, world: World, reports: Path) -> dict:
-    """Give findings.json of a world by some code."""
+    """Return findings.json of a world by some code."""
     return json.loads((report_of(code, world, reports) / "findings.json").read_text("utf-8"))
 
 
 def report_of(code: Code, world: World, reports: Path) -> Path:
-    """Give the folder of a world's report by some code; one that is there is not made again."""
+    """Return the folder of a world's report by some code, scanning only if it is missing."""
     out = reports / (code.tree or "changed") / f"{world.name}-{digest_of(world)}"
     findings = out / "findings.json"
     if not code.tree or not findings.exists():
@@ -286,7 +286,7 @@ def compose_fourth(people: Path, shared: Path, out: Path) -> Path:
 
 
 def world_options(about: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that say which worlds are looked at and where they lie."""
+    """Return a parser with the options that select worlds and their folders."""
     top = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = Path(os.environ.get("STILLWATCH_RANGE", ROOT.parent / "shared" / "range"))
     top.add_argument("worlds", nargs="*", metavar="WORLD", help="names, in the order of rows; else all")
@@ -298,7 +298,7 @@ def world_options(about: str | None) -> argparse.ArgumentParser:
 
 
 def places_of(options: argparse.Namespace) -> dict[str, Path | None]:
-    """Give where the composed worlds lie, by author."""
+    """Return the folders of the composed worlds, by author."""
     return {author: getattr(options, author) for author in COMPOSED}
 
 
@@ -314,10 +314,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Scan, score, print; put the table into a page."""
+    """Scan, score, print; write the table to a page."""
     options = parser().parse_args()
     if options.page:
-        around(options.page, BEGIN, END)  # a page without a place is refused before hours of scanning
+        around(options.page, BEGIN, END)  # a page without marks is refused before hours of scanning
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         reports = (options.reports or folder / "reports").resolve()

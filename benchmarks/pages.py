@@ -1,11 +1,11 @@
-"""Puts a table between two marks of a page in docs/, where a benchmark's figures are. It measures nothing."""
+"""Writes a table between two marks of a page in docs/ that shows a benchmark's figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 
 def around(page: Path, begin: str, end: str) -> tuple[str, str]:
-    """Give what stands before the first mark and after the second. Raises: SystemExit if one is missing."""
+    """Return the text before the first mark and after the second. Raises: SystemExit if one is missing."""
     before, begins, rest = page.read_text().partition(begin)
     _, ends, after = rest.partition(end)
     if not begins or not ends:
@@ -14,6 +14,6 @@ def around(page: Path, begin: str, end: str) -> tuple[str, str]:
 
 
 def put(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
-    """Put lines in the place of what stands between the marks. Raises: SystemExit where one is missing."""
+    """Replace the text between the marks by lines. Raises: SystemExit if one is missing."""
     before, after = around(page, begin, end)
     page.write_text(before + begin + "\n" + "\n".join(lines) + "\n" + end + after)

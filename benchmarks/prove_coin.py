@@ -1,12 +1,12 @@
 """The coin's closed loop: `python benchmarks/prove_coin.py [loop|innocents|curve|all] --out OUT`.
 
 Own teacher, own gateway with the coin on, two campaigns and honest users over real HTTP, students of one
-campaign's answers, and what `prove coin` says of each: docs/figures/coin.md has the
-figures and what they do not say.
+campaign's answers, and the result of `prove coin` on each: docs/figures/coin.md has the figures and their
+limits.
 
-The teacher is the embedded clock's, taught for a hundred steps more to word each step in one of three ways
-("first 3 + 8 = 1", "first 3 add 8 = 1", "first 3 plus 8 = 1"): else it would give one answer twice, and
-no coin could fall. Students have 63 thousand parameters. Whatever stands in OUT is not made again.
+The teacher is the embedded clock's, trained for a hundred more steps to word each step in one of three ways
+("first 3 + 8 = 1", "first 3 add 8 = 1", "first 3 plus 8 = 1"): else it would give the same answer twice, and
+there would be no coins. Students have 63 thousand parameters. Existing results in OUT are kept.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def say(text: str) -> None:
 
 
 def worded(problem: ClockProblem, draw: random.Random) -> str:
-    """The steps of a problem, each in one of three ways."""
+    """Return the steps of a problem, each in one of three ways."""
     return " ".join(draw.choice(WAYS[word]) if word in WAYS else word for word in problem.trace.split())
 
 
@@ -78,7 +78,7 @@ def answer_of(problem: ClockProblem, trace: str) -> str:
 
 
 def make_teacher(folder: Path) -> Path:
-    """The embedded teacher, taught on for a while to choose its words."""
+    """Train the embedded teacher further to choose its words."""
     if (folder / "config.json").exists():
         return folder
     loaded = load(str(teacher(1, say)))
@@ -93,7 +93,7 @@ def make_teacher(folder: Path) -> Path:
 
 # --- training, light enough for many students ------------------------------------------------------------
 
-Rows = Sequence[tuple[str, str]]  # (prompt, what is said)
+Rows = Sequence[tuple[str, str]]  # (prompt, answer)
 
 
 def taught(
@@ -244,7 +244,7 @@ def gateway(folder: Path, upstream: str, terms: Path) -> Iterator[str]:
             if process.poll() is not None or time.monotonic() > until:
                 raise SystemExit((folder / "serve.err").read_text())
             time.sleep(0.2)
-        time.sleep(2.0)  # a second until the coin's key is seen
+        time.sleep(2.0)  # a second until the coin's key is read
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.send_signal(signal.SIGTERM)
@@ -253,7 +253,7 @@ def gateway(folder: Path, upstream: str, terms: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class World:
-    """What the loop leaves on the disk."""
+    """The loop's files."""
 
     out: Path
 
@@ -283,7 +283,7 @@ def names(actor: str) -> list[str]:
 
 
 def begin_coins(out: Path, folder: Path) -> Path:
-    """Make the keys and the commitment of a gateway's coins; give terms that toss one for every request."""
+    """Make the keys and the commitment of a gateway's coins; return a policy that tosses one per request."""
     reading, terms = out / "reading.key", out / "terms.toml"
     if not reading.exists():
         stillwatch("coin", "new-key", "--reading-key", str(reading), "--folder", str(folder))
@@ -333,7 +333,7 @@ def make_world(out: Path) -> World:
 
 
 def inline(said: str) -> str:
-    """A got answer as the clock writes it in one line."""
+    """Return a received answer in the clock's one-line form."""
     reasoning, answer, _ = apart(said)
     return f"{THINK} {reasoning} {THOUGHT} {answer}" if reasoning else answer
 
@@ -344,7 +344,7 @@ def inline(said: str) -> str:
 def verdict_on(
     world: World, suspect: Suspect, name: str, base: Suspect | None = None, **wanted: Any
 ) -> dict[str, Any]:
-    """What `prove coin` says of a suspect, by the same code, of every pair."""
+    """Return the result of `prove coin` on a suspect, by the same code, for every pair."""
     wanted = {"most": max(ASKED.values()), **wanted}
     coin = Folder(world.folder).coin
     verified = verify(coin / "ledger", read_keys(coin / "keys"))
@@ -372,7 +372,7 @@ def verdict_on(
 
 
 def loop(out: Path) -> dict[str, Any]:
-    """The loop itself: a student of campaign A by `stillwatch.distill`, and one that was never taught."""
+    """Run the loop itself: a student of campaign A by `stillwatch.distill`, and one that was never taught."""
     world = make_world(out)
     found: dict[str, Any] = {}
     run = out / "student-A"
@@ -433,7 +433,7 @@ def loop(out: Path) -> dict[str, Any]:
 
 
 def leans(model: Any, puts: list[Put]) -> dict[str, float]:
-    """A model's leans, without protocol and file: for curves."""
+    """Return a model's leans, without protocol and file: for curves."""
     suspect = Weights(LoadedModel(model, tokenizer(), "student"), name="student")
     return {
         name: value
@@ -443,7 +443,7 @@ def leans(model: Any, puts: list[Put]) -> dict[str, float]:
 
 
 def p_values(values: dict[str, float], puts: list[Put], served: Sequence[int]) -> dict[str, float]:
-    """What the coins say of leans."""
+    """Return the p-values of leans by the coins."""
     found = [
         Leaning(put.id, "A", values[put.id], coin)
         for put, coin in zip(puts, served, strict=True)
@@ -461,9 +461,9 @@ def p_values(values: dict[str, float], puts: list[Put], served: Sequence[int]) -
 
 
 def innocents(out: Path, seeds: int = 20) -> dict[str, Any]:
-    """Students of the same teacher on the same prompts by another way: fresh answers that nobody was served.
+    """Train students of the same teacher on the same prompts, but with fresh answers that nobody was served.
 
-    Each is tested against a key of its own, thrown over the same pairs: else all would share one luck.
+    Each is tested against its own key, tossed over the same pairs: else all would share one outcome.
     """
     world = make_world(out)
     puts = [Put(pair, "A") for pair in world.pairs() if pair.account.startswith("A-") and not pair.tie]
@@ -498,7 +498,7 @@ def innocents(out: Path, seeds: int = 20) -> dict[str, Any]:
 
 
 def picture(ordered: list[float], path: Path) -> None:
-    """Sorted p-values against where uniform ones would lie, as a plain SVG."""
+    """Plot sorted p-values against uniform ones, as a plain SVG."""
     size, edge = 320, 40
     n = len(ordered)
     at = [(edge + (k + 0.5) / n * size, edge + (1 - p) * size) for k, p in enumerate(ordered)]
@@ -522,7 +522,7 @@ class Arm:
     name: str
     share: float = 1.0  # of the mix that is the campaign's
     epochs: float = EPOCHS
-    paraphrased: float = 0.0  # share of the steps that are worded anew before training
+    paraphrased: float = 0.0  # share of the steps that are reworded before training
     base: str = "student"  # or "wider": 348 thousand parameters
     neft: float = 0.0
     dpo: float = 0.0  # epochs of it afterwards
@@ -544,7 +544,7 @@ ARMS = (
 
 
 def rows_of(arm: Arm, got: list[tuple[str, str]], seed: int) -> list[tuple[str, str]]:
-    """The training mix: the campaign's answers, worded anew where the arm says so, among others' data."""
+    """Return the training mix: the campaign's answers, reworded if the arm says so, among other data."""
     draw = random.Random(f"{arm.name} {seed}")
     ways = {word: ways for ways in WAYS.values() for word in ways}
     mine = []
@@ -557,7 +557,7 @@ def rows_of(arm: Arm, got: list[tuple[str, str]], seed: int) -> list[tuple[str, 
 
 
 def curve(out: Path, seeds: Sequence[int] = (1,)) -> dict[str, Any]:
-    """What is left of the effect when a student is trained otherwise."""
+    """Measure the remaining effect when a student is trained differently."""
     world = make_world(out)
     got = world.got("A")[:CURVE_COINS]
     asked = {prompt for prompt, _ in got}
@@ -594,7 +594,7 @@ def curve(out: Path, seeds: Sequence[int] = (1,)) -> dict[str, Any]:
 
 
 def digits(text: str) -> list[str]:
-    """What no other wording changes: where two answers differ in it, one of them is wrong."""
+    """Return what no rewording changes: if two answers differ in it, one of them is wrong."""
     return [word for word in text.split() if word.isdigit()]
 
 

@@ -1,7 +1,7 @@
-"""Do the figures of grade B survive without what they were found on? `python benchmarks/prove_left_out.py`.
+"""Do the figures of grade B hold without the data they were found on? `python benchmarks/prove_left_out.py`.
 
-Whole candidate families are taken away with all their students; quarters of the prompts are used alone; each
-constant of the likeness is chosen on one half of the kins and counted on the other. Needs the data of
+Whole candidate families are removed with all their students; quarters of the prompts are used separately;
+each constant of the likeness is chosen on one half of the kins and evaluated on the other. Needs the data of
 benchmarks/prove.py; some ten CPU-minutes. docs/provenance.md has the figures.
 """
 
@@ -48,7 +48,7 @@ def counted(data: bench.Data, alike: Likeness) -> tuple[dict[str, Any], Checkup]
 
 
 def without(data: bench.Data, gone: Iterable[str]) -> bench.Data:
-    """The same without some models."""
+    """Return the data without some models."""
     away = frozenset(gone)
     kept = [model for model in data.pool.models if model not in away]
 
@@ -61,7 +61,7 @@ def without(data: bench.Data, gone: Iterable[str]) -> bench.Data:
 
 
 def families_out(data: bench.Data) -> None:
-    """Each candidate family taken away with its students; and its students judged without it by the rest."""
+    """Remove each candidate family with its students; then judge its students without it by the rest."""
     versions: dict[str, set[str]] = {}
     for model in data.lineage.candidates():
         if model.name in data.pool.answers:
@@ -80,7 +80,7 @@ def families_out(data: bench.Data) -> None:
         tried = 0
         for name in sorted(pupils):
             if bare.lineage.models[name].teachers - {family}:
-                continue  # another teacher of its is still there
+                continue  # another teacher of it remains
             try:
                 where = choose_field(alike, bare.lineage, name)
             except LineageError:
@@ -96,7 +96,7 @@ def families_out(data: bench.Data) -> None:
 
 
 def prompts_alone(data: bench.Data, parts: int = 4) -> None:
-    """Disjoint parts of the prompts, each alone."""
+    """Evaluate disjoint parts of the prompts, each separately."""
     for part in range(parts):
         prompts = data.pool.prompts[part::parts]
         some = replace(data, pool=data.pool.of(data.pool.models, prompts))
@@ -105,7 +105,7 @@ def prompts_alone(data: bench.Data, parts: int = 4) -> None:
 
 
 def constants(data: bench.Data, seed: int) -> None:
-    """Each constant chosen on half of the kins by teachers that come first, counted on the other half."""
+    """Choose each constant on half of the kins by how often the teacher ranks first; test on the others."""
     labelled = {n: m.teachers for n, m in data.labels.models.items() if m.role is Role.STUDENT}
     for name, choices in CHOICES.items():
         hits: dict[float, dict[str, bool]] = {}

@@ -1,12 +1,12 @@
-"""Radioactivity in a closed loop: a served teacher marks, students learn, every actor's key is looked for.
+"""Radioactivity in a closed loop: a served teacher marks, students learn, every actor's key is searched for.
 
     python benchmarks/prove_mark.py [--out build/prove_mark] [--windows 1 2] [--seed 1]
 
 The teacher is a GPT-2 of 0.1 million parameters that is trained here on a small language in which every thing
 can be said in four ways: the clock of `stillwatch distill` has one right answer and no room for a mark. It is
-served by the embedded server, which marks what comes with `x-stillwatch-mark`. Students see other text and,
-as a share of their mix, marked answers. Nothing here is a model of use to anybody; what it shows is the
-loop. About 8 CPU-minutes a window on one thread; needs the extra `train`.
+served by the embedded server, which marks requests with `x-stillwatch-mark`. Students see other text and, as
+a share of their mix, marked answers. No model here is of practical use; the loop is what is shown. About 8
+CPU-minutes per window on one thread; needs the extra `train`.
 """
 
 import json
@@ -34,9 +34,9 @@ Tokens = list[int]
 
 
 class Language:
-    """What follows what: each thing is followed by one of three, and is said in one of four ways.
+    """A language in which each thing is followed by one of three, and is said in one of four ways.
 
-    Whoever has another seed prefers other ways; what may follow is the same for all.
+    Another seed prefers other ways; what may follow is the same for all.
     """
 
     def __init__(self, seed: int) -> None:
@@ -53,14 +53,14 @@ class Language:
         return told
 
     def lawful(self, text: Tokens) -> tuple[int, int]:
-        """How many steps of a text are ones that may follow, of how many."""
+        """Return how many of a text's steps are allowed ones, and how many there are."""
         things = [(token - FIRST) // WAYS for token in text if token >= FIRST]
         good = sum(b in self.next[a] for a, b in pairwise(things))
         return good, max(0, len(things) - 1)
 
 
 def prompts(count: int, draw: random.Random) -> list[tuple[int, Tokens]]:
-    """A thing to begin with, and two words to tell prompts apart."""
+    """Return things to begin with, each with two words that distinguish prompts."""
     found = []
     for _ in range(count):
         thing = draw.randrange(THINGS)
@@ -111,7 +111,7 @@ def train(model: Any, rows: Sequence[tuple[Tokens, Tokens]], steps: int, seed: i
 
 
 def write(model: Any, asked: Sequence[Tokens], seed: int, batch: int = 128) -> list[Tokens]:
-    """Sample at temperature 1; all prompts are of one length."""
+    """Sample at temperature 1; all prompts have the same length."""
     import torch
 
     torch.manual_seed(seed)
@@ -150,10 +150,10 @@ def loaded(folder: Path) -> Any:
 
 
 def served(url: str, asked: Sequence[Tokens], mark: str | None) -> list[Tokens]:
-    """Ask the served teacher over HTTP, as whoever stands before it does: the actor's mark in a header.
+    """Ask the served teacher over HTTP like the gateway before it: the actor's mark in a header.
 
-    Without a seed: one seed for a request is one for all its prompts, and alike prompts would be answered
-    alike.
+    Without a seed, as one seed per request applies to all its prompts, and equal prompts would get equal
+    answers.
     """
     found: list[Tokens] = []
     for start in range(0, len(asked), 64):
@@ -166,7 +166,7 @@ def served(url: str, asked: Sequence[Tokens], mark: str | None) -> list[Tokens]:
 
 
 def reworded(text: Tokens, share: float, draw: random.Random) -> Tokens:
-    """Say a share of the words in another of their ways, at random: a paraphrase that keeps what is said."""
+    """Replace a share of the words by other ways to say them, at random: a paraphrase with equal meaning."""
     return [
         t
         if t < FIRST or draw.random() >= share
@@ -176,7 +176,7 @@ def reworded(text: Tokens, share: float, draw: random.Random) -> Tokens:
 
 
 def quality(texts: list[Tokens], language: Language, teacher: Any, asked: list[Tokens]) -> dict[str, float]:
-    """Laws kept, the unmarked teacher's nats per token, and how varied the texts are."""
+    """Return rules kept, the unmarked teacher's nats per token, and the texts' variety."""
     import torch
 
     kept = [language.lawful(text) for text in texts]
@@ -234,7 +234,7 @@ class Bench:
         self.results: list[dict[str, Any]] = []
 
     def student(self, name: str, taught: list[Tokens], seed: int) -> list[Tokens]:
-        """Train on the mix, the taught answers in the place of as many rows; write to new prompts."""
+        """Train on the mix, with the taught answers replacing as many rows; write to new prompts."""
         rows = [(p, [*text, 2]) for p, text in zip(self.asked, taught, strict=False)]
         self.say(f"training {name}: {len(rows)} of {len(self.mix)} rows are the teacher's")
         return write(train(blank(seed), self.mix[len(rows) :] + rows, self.steps, seed), self.new, seed)
@@ -242,7 +242,7 @@ class Bench:
     def judged(
         self, name: str, window: int, texts: list[Tokens], marked: list[Tokens], actor: str | None
     ) -> None:
-        """Look for every actor's key, by both choices of what is scored."""
+        """Search for every actor's key, by both choices of what is scored."""
         from stillwatch.prove.evidence_json import write as write_evidence
         from stillwatch.prove.radioactivity import RadioactivitySettings, TokenSelection
         from stillwatch.prove.radioactivity.judge import judge

@@ -1,4 +1,4 @@
-"""The peers' own code on the same answers; what cannot be run says why. It is no program of its own."""
+"""Runs the peers' own code on the same answers; what cannot be run reports why. Used by `prove.py`."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ MET_PROMPTS, MET_SHUFFLES, MET_CHARACTERS = 100, 100, 500
 
 
 def focused(pool: Pool) -> Callable[[str], Likeness]:
-    """Give likenesses with any model in focus, every prompt compared once."""
+    """Return similarities with any model in focus, every prompt compared once."""
     models = pool.models
     whole = likeness(pool, models[0])
     every = np.full((len(pool.prompts), len(models), len(models)), np.nan, np.float32)
@@ -36,7 +36,7 @@ def focused(pool: Pool) -> Callable[[str], Likeness]:
 def run(
     data: Any, folder: Path | None, seed: int, pairs: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[str, Any]]:
-    """Run each peer that is there."""
+    """Run each available peer."""
     if folder is not None:
         sys.path.append(str(folder))
     try:

@@ -5,9 +5,8 @@
     python benchmarks/prove_real.py --teacher SmolLM2-135M-Instruct.Q4_1.gguf --other gemma.gguf --out OUT
 
 The teacher answers open questions, made by rule, at temperature 1 through the real gateway with a coin on
-every exchange. Students learn what one account was served; every account is then tested by itself.
-docs/figures/coin.md has the figures. It is no part of `make bench-prove`.
-What stands in OUT is not made again.
+every exchange. Students learn one account's served answers; every account is then tested separately.
+docs/figures/coin.md has the figures. It is no part of `make bench-prove`. Existing results in OUT are kept.
 """
 
 import argparse
@@ -63,7 +62,7 @@ SUBJECTS = (
 
 
 def prompts(seed: int = 5) -> dict[str, list[str]]:
-    """The open questions of each actor: forms times subjects, shuffled."""
+    """Return the open questions of each actor: forms times subjects, shuffled."""
     every = [form.format(subject) for form in FORMS for subject in SUBJECTS]
     random.Random(seed).shuffle(every)
     found, at = {}, 0
@@ -75,7 +74,7 @@ def prompts(seed: int = 5) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class Place:
-    """What lies where."""
+    """The paths of the files."""
 
     out: Path
     teacher: Path
@@ -90,7 +89,7 @@ class Place:
         return self.out / "actors.json"
 
     def got(self, account: str) -> list[tuple[str, str]]:
-        """(prompt, answer) as an account got them."""
+        """Return (prompt, answer) as received by an account."""
         lines = (self.out / f"got-{account}.jsonl").read_text("utf-8").splitlines()
         return [tuple(json.loads(line)) for line in lines]
 
@@ -100,7 +99,7 @@ def names(actor: str) -> list[str]:
 
 
 def make_world(place: Place) -> None:
-    """Teacher, gateway, coins, and what each actor got."""
+    """Create teacher, gateway, coins, and each actor's answers."""
     if place.actors.exists():
         return
     place.out.mkdir(parents=True, exist_ok=True)
@@ -136,7 +135,7 @@ def make_world(place: Place) -> None:
 
 @dataclass(frozen=True)
 class Arm:
-    """One student: what it was made from, which account's answers it learnt, and how."""
+    """One student: its base model, the account whose answers it learned, and how."""
 
     name: str
     base: str  # "teacher" or "other"
@@ -180,7 +179,7 @@ def make_student(place: Place, arm: Arm) -> None:
 
 
 class Remembered:
-    """A suspect whose weighing is kept in a file: several tests then cost one."""
+    """A suspect whose results are cached in a file, so that several tests cost one."""
 
     offers = frozenset({"answers", "likelihood", "top"})
 
@@ -213,7 +212,7 @@ class Remembered:
 
 
 def tests(place: Place, only: Sequence[str], accounts: Sequence[str]) -> dict[str, Any]:
-    """What `prove coin --each-account` says of every suspect, by the same code; each is weighed once."""
+    """Run `prove coin --each-account` on every suspect, by the same code; each is measured once."""
     coin = Folder(place.gateway).coin
     keys, reading = read_keys(coin / "keys"), read_reading_key(place.out / "reading.key")
     verified = verify(coin / "ledger", keys)

@@ -4,11 +4,10 @@
     python benchmarks/prove_seeded.py --teacher SmolLM2-135M-Instruct.Q4_1.gguf --out OUT
     python benchmarks/prove_seeded.py plan    # simulated, without a model
 
-One answer is served to each of 64 prompts, drawn by a seed of the coin's key. Eight counterfactual answers
-are drawn later by seeds of the same records. Students learn what 48 prompts were served, whole or as a
-quarter of their training; the others are prompts that nobody learned from.
-All are SmolLM2-135M-Instruct. docs/figures/coin.md has the figures. One thread.
-What stands in OUT is not made again.
+One answer is served to each of 64 prompts, drawn with a seed of the coin's key. Eight counterfactual answers
+are drawn later with seeds of the same records. Students learn what 48 prompts were served, as all or a
+quarter of their training; the others are prompts that nobody learned from. All are SmolLM2-135M-Instruct.
+docs/figures/coin.md has the figures. One thread. Existing results in OUT are kept.
 """
 
 import argparse
@@ -26,9 +25,9 @@ from stillwatch.prove.coin.randomise import all_coins, count_leans
 
 CONTROL = 16  # prompts that nobody learned from
 DRAWS = 8  # counterfactual answers of a prompt
-LEDGER, SEAL = "w0-000001", "0" * 64  # on a seal hang the seeds of what is drawn after it
+LEDGER, SEAL = "w0-000001", "0" * 64  # the seeds of later draws depend on a seal
 SHARES = (1.0, 0.25)
-OTHERS = 144  # the teacher's answers to other prompts, of which a student's other rows are
+OTHERS = 144  # the teacher's answers to other prompts, for a student's other rows
 
 
 def say(text: str) -> None:
@@ -36,7 +35,7 @@ def say(text: str) -> None:
 
 
 class Sampler:
-    """A model that writes several answers to one prompt, each by its seed."""
+    """A model that writes several answers to one prompt, each with its own seed."""
 
     def __init__(self, place: Path, dtype: str = "float32") -> None:
         import torch
@@ -80,7 +79,7 @@ def seeds_of(secret: bytes) -> list[int]:
 
 
 def make_world(out: Path, teacher: Path) -> None:
-    """Served and counterfactual answers of each prompt, and the teacher's answers to other prompts."""
+    """Draw served and counterfactual answers of each prompt, and the teacher's answers to other prompts."""
     path = out / "drawn.jsonl"
     asked = prompts()
     had = path.read_text().splitlines() if path.exists() else []
@@ -118,7 +117,7 @@ def make_student(out: Path, teacher: Path, share: float, seed: int) -> Path:
 
 
 def weighed(out: Path, name: str, place: Path, most: int) -> dict[str, np.ndarray]:
-    """Mean log-likelihood and share of first choices of every answer. (prompts, 1 + DRAWS)"""
+    """Return mean log-likelihood and share of first choices of every answer. (prompts, 1 + DRAWS)"""
     path = out / f"weighed-{name}.jsonl"
     had = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     if len(had) < most:
@@ -158,13 +157,13 @@ def weighed(out: Path, name: str, place: Path, most: int) -> dict[str, np.ndarra
 
 
 def beside(values: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """Values less what a base foretells of them within each block; blind to what was served."""
+    """Return values minus a base's prediction within each block, independent of what was served."""
     mine, theirs = (one - one.mean(axis=1, keepdims=True) for one in (values, base))
     return values - max(0.0, float((mine * theirs).sum() / (theirs**2).sum())) * base
 
 
 def strength(values: np.ndarray, draws: int, rng: np.random.Generator) -> float:
-    """Standard deviations a prompt of the test's own sum, with so many of the draws, taken at random."""
+    """Return the test's own sum in standard deviations per prompt, with so many random draws."""
     picked = np.array([rng.permutation(np.arange(1, values.shape[1]))[:draws] for _ in values])
     blocks = np.column_stack([values[:, 0], np.take_along_axis(values, picked, axis=1)])
     if draws == 1:
@@ -177,7 +176,7 @@ def strength(values: np.ndarray, draws: int, rng: np.random.Generator) -> float:
 
 
 def coins_beside_todays(values: np.ndarray, draws: int, seed: int = 1) -> tuple[float, ...]:
-    """(strength today, strength, share of today's coins, its 95 % interval over prompts drawn again)."""
+    """Return (strength today, strength, share of today's coins, its 95 % interval over resampled prompts)."""
     rng = np.random.default_rng(seed)
 
     def both(rows: np.ndarray, times: int) -> tuple[float, float]:
@@ -194,10 +193,10 @@ def coins_beside_todays(values: np.ndarray, draws: int, seed: int = 1) -> tuple[
 
 
 def attack(innocent: np.ndarray, teacher: np.ndarray, tries: int, runs: int = 100) -> dict[str, float]:
-    """An owner who knows the seeds sends the prompt whose answer its own model likes best, of so many.
+    """Simulate an owner who knows the seeds and sends, of `tries` prompts, the one its own model likes best.
 
-    The draws of a prompt that nobody learned stand for the answers to its variants. Shares of runs in which
-    the innocent is found at 1e-5, alone and beside the teacher; and in which the teacher itself shows it.
+    The draws of a prompt that nobody learned stand for the answers to its variants. Returns shares of runs in
+    which the innocent is found at 1e-5, alone and relative to the teacher; and in which the teacher is.
     """
     rng = np.random.default_rng(tries)
     found = dict.fromkeys(("alone", "beside", "shown by the teacher at .001"), 0.0)
@@ -213,7 +212,7 @@ def attack(innocent: np.ndarray, teacher: np.ndarray, tries: int, runs: int = 10
 
 
 def figures(out: Path, teacher: Path) -> None:
-    """What the measured values come to."""
+    """Print the results of the measured values."""
     base = weighed(out, "untrained", teacher, SERVED + CONTROL)
     rows = []
     for path in sorted(out.glob("weighed-student-*.jsonl")):
@@ -244,7 +243,7 @@ def figures(out: Path, teacher: Path) -> None:
 
 
 def power(effect: float, coins: int, draws: int, runs: int, rng: np.random.Generator) -> float:
-    """The share of simulated tests that reach 1e-5. effect: of today's coin, in deviations of its lean."""
+    """Return the share of simulated tests that reach 1e-5. effect: of today's coin, in SDs of its lean."""
     found = 0
     for _ in range(runs):
         values = rng.normal(size=(coins, 1 + draws))
@@ -265,7 +264,7 @@ def power(effect: float, coins: int, draws: int, runs: int, rng: np.random.Gener
 
 
 def plan(runs: int = 300, seed: int = 1) -> None:
-    """Coins for power .8 at 1e-5, by draws of a prompt: normal values, halving until 3 % apart."""
+    """Print coins for power .8 at 1e-5, by draws of a prompt: normal values, bisection to 3 %."""
     rng = np.random.default_rng(seed)
     for effect in (0.48, 0.24):
         for draws in (1, 2, 4, 8, 16):
@@ -278,7 +277,7 @@ def plan(runs: int = 300, seed: int = 1) -> None:
 
 
 def flips(out: Path, teacher: Path, most: int = 24) -> None:
-    """Tokens of served answers that a seed does not choose again, in one pass, by other arithmetic."""
+    """Count served tokens that a seed does not choose again, in one pass, by other arithmetic."""
     import torch
 
     asked, served = prompts(), [one[0] for one in drawn(out)[:most]]

@@ -1,10 +1,9 @@
 """Honest agents that read the same public files: does a scan that sees tool results name them?
 
-In a world without campaigns, the exchanges of people's agents are put again as two: what the person asked,
-and what a tool then gave back. What it gives back is a passage of a public file (here: the sources of the
-Python that runs this). Many unrelated agents read one file, most often those that are new these days. The
-sharpest form, `--instead`, leaves nothing but the tool's result in such an exchange, as agents' later turns
-do.
+In a world without campaigns, the exchanges of people's agents are written as two: the person's request, and a
+tool's result. The result is a passage of a public file (here: the sources of the Python that runs this). Many
+unrelated agents read one file, most often one that is new these days. The strictest form, `--instead`, leaves
+only the tool's result in such an exchange, as in agents' later turns.
 
     python benchmarks/public_files.py WORLD [--share 0.6] [--files 40] [--instead]
 """
@@ -33,12 +32,12 @@ AGENTS = (
     "fim_completion",
     "incident_bot",
 )
-LINES = 120  # of a file, as a tool gives them back
+LINES = 120  # of a file, as in a tool's result
 DAYS = 14
 
 
 def passages(count: int, rng: random.Random) -> list[list[str]]:
-    """Of so many files the passages that tools give back."""
+    """Return, for so many files, the passages that tools return."""
     found = []
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
     for file in rng.sample(files, count):
@@ -48,10 +47,10 @@ def passages(count: int, rng: random.Random) -> list[list[str]]:
 
 
 def put(world: Path, given: argparse.Namespace) -> tuple[pa.Table, set[str]]:
-    """The world's exchanges with tool results in them, and the accounts that have any."""
+    """Return the world's exchanges with tool results in them, and the accounts that have any."""
     rng, draw = random.Random(given.seed), np.random.default_rng(given.seed)
     files = passages(given.files, rng)
-    begins = [rng.uniform(-DAYS / 2, DAYS) for _ in files]  # the day from which a file is read at all
+    begins = [rng.uniform(-DAYS / 2, DAYS) for _ in files]  # the first day on which a file is read
     truth = pq.read_table(world / "truth.parquet")
     agents = set(truth.filter(pc.is_in(truth["kind"], pa.array(AGENTS)))["account"].to_pylist())
     log = pq.read_table(world / "exchanges.parquet").sort_by("time")

@@ -1,9 +1,9 @@
 """Score a scan of scenes with known truth: `make range`, or `python benchmarks/range.py --worlds`.
 
-Without --worlds the development scenes and the sample are scanned; with it the composed worlds of worlds.py
-as well, two of which hold no campaign. No figure comes from a random split: nothing in a scan is trained. But
-its constants were set while looking at dev-a, dev-b and some of the worlds: those rows are development
-figures. The rows by pipeline and by honest kind say how even they are, not how an unseen world will be.
+Without --worlds the development scenes and the sample are scanned; with it also the composed worlds of
+worlds.py, two of which have no campaign. No figure comes from a random split: nothing in a scan is trained.
+But its constants were set while looking at dev-a, dev-b and some of the worlds: those rows are development
+figures. The rows by pipeline and by honest kind show how even the results are, nothing about unseen worlds.
 """
 
 import argparse
@@ -57,18 +57,18 @@ KIND_HEADS = ("honest kind", "accounts", "false cases", "accounts named")
 
 @dataclass(frozen=True)
 class Outcome:
-    """A scene, scanned and scored."""
+    """A scanned and scored scene."""
 
     scene: str
     score: Score
     suppressed: int
     seconds: float
-    pipelines: dict[str, tuple[str, ...]]  # campaign -> the pipelines that its prompts came from
+    pipelines: dict[str, tuple[str, ...]]  # campaign -> the pipelines of its prompts
     honest: dict[str, int]  # accounts by honest kind
 
 
 def scanned(folder: Path) -> Outcome:
-    """Scan and score one scene; cases that a permission suppressed are counted apart."""
+    """Scan and score one scene; suppressed cases are counted separately."""
     accounts = folder / "accounts.parquet"
     begun = time.perf_counter()
     result = run([folder / "exchanges.parquet"], accounts=accounts if accounts.exists() else None)
@@ -81,20 +81,20 @@ def scanned(folder: Path) -> Outcome:
 
 
 def _open_cases(result: ScanResult) -> dict:
-    """findings.json as the reference scorer wants it: cases that nothing suppresses, `score` for overlaps."""
+    """Return findings.json for the reference scorer: unsuppressed cases, `score` for overlaps."""
     findings = findings_json(result)
     cases = [c for c in findings["campaigns"] if c["suppressed_by"] is None]
     return {**findings, "campaigns": [{**c, "score": c["score_bits"]} for c in cases]}
 
 
 def _pipelines(folder: Path) -> dict[str, tuple[str, ...]]:
-    """The pipelines behind each campaign, as the scene's description names them."""
+    """Return the pipelines of each campaign, as the scene's description names them."""
     described = tomllib.loads((folder / "scene.toml").read_text(encoding="utf-8"))
     return {c["name"]: tuple(c["pipelines"]) for c in described.get("campaign", ())}
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:
-    """One line of the table."""
+    """Format one line of the table."""
     s, before = outcome.score, outcome.score.harvest_exchanges_all
     return (
         outcome.scene,
@@ -112,7 +112,7 @@ def row(outcome: Outcome) -> tuple[str, ...]:
 
 
 def total(outcomes: list[Outcome]) -> tuple[str, ...]:
-    """All scenes as one: sums, and the harvest over every campaign."""
+    """Combine all scenes: sums, and the harvest over every campaign."""
     scores = [o.score for o in outcomes]
     rows = [r for s in scores for r in s.rows]
     harvests = [r.harvest for r in rows]
@@ -135,7 +135,7 @@ def total(outcomes: list[Outcome]) -> tuple[str, ...]:
 
 
 def by_pipeline(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
-    """What became of the campaigns that drew on each published pipeline, over all scenes."""
+    """Return results for the campaigns of each published pipeline, over all scenes."""
     found: dict[str, list] = defaultdict(list)
     for outcome in outcomes:
         for r in outcome.score.rows:
@@ -154,7 +154,7 @@ def by_pipeline(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
 
 
 def by_kind(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
-    """What honest use of each kind suffered, over all scenes."""
+    """Return the effects on honest use of each kind, over all scenes."""
     accounts: Counter[str] = Counter()
     cases: Counter[str] = Counter()
     named: Counter[str] = Counter()
@@ -166,7 +166,7 @@ def by_kind(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
 
 
 def drawn(heads: tuple[str, ...], rows: list[tuple[str, ...]], markdown: bool) -> str:
-    """A table for a terminal or for the README."""
+    """Format a table for a terminal or for the README."""
     if markdown:
         lines = [heads, tuple("---" for _ in heads), *rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -180,7 +180,7 @@ def drawn(heads: tuple[str, ...], rows: list[tuple[str, ...]], markdown: bool) -
 
 
 def folders(shared: Path, worlds: Path | None) -> list[Path]:
-    """The scenes that are there, else the sample that ships; composed worlds are made if missing."""
+    """Return the available scenes, else the shipped sample; missing composed worlds are created."""
     found = [shared / name for name in SCENES if (shared / name / "truth.parquet").exists()]
     found = found or [ROOT / "sample"]
     if worlds is not None:

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""What an allowance costs the honest, and leaves a newcomer: `python benchmarks/range_allowances.py sample`.
+"""What an allowance costs the honest, and allows newcomers: `python benchmarks/range_allowances.py sample`.
 
-Rules of three forms, all set on the first week and applied to the second: one allowance for everybody (who
-used more has twice its own busiest day); the same of reasoning models alone; a ramp: a newcomer begins with
-what newcomers of the first week used on their first day, and may each day do twice its busiest day so far, up
-to the allowance. Scenes but the sample need STILLWATCH_RANGE. It knows no attacker: what a newcomer gets in
-three days is what the cheapest of them live on (white_box_midnights).
+Rules of three forms, all set on the first week and applied to the second: one allowance for everybody
+(accounts that used more have twice their own busiest day); the same for reasoning models alone; a ramp: a
+newcomer starts with what newcomers of the first week used on their first day, and may each day use twice its
+busiest day so far, up to the allowance. Scenes other than the sample need STILLWATCH_RANGE. A newcomer's
+first three days are what the cheapest attackers live on (white_box_midnights).
 
     python benchmarks/range_allowances.py --refuse .0003 dev-a dev-c tenth --worlds FOLDER
 
-judges `stillwatch terms allowance --refuse` in the same way, whose days slide: on worlds by other authors as
-well, with what a thousand answers of `TRACE` tokens then cost whoever takes them at once.
+evaluates `stillwatch terms allowance --refuse` in the same way, with sliding days, also on worlds by other
+authors, and the price of a thousand answers of `TRACE` tokens for an attacker who takes them at once.
 """
 
 import math
@@ -32,15 +32,15 @@ from stillwatch.terms.window import BLOCK_US, BLOCKS
 
 DAY_US = 86_400_000_000
 CLEAN = 7  # days
-WANTED, TRACE = 1_000, 7_400  # answers, and output tokens of each: what the range's attackers take
+WANTED, TRACE = 1_000, 7_400  # answers, and output tokens of each: the goal of the range's attackers
 Day = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class Rule:
-    share: float  # of the accounts, that have no busier clean day
+    share: float  # of the accounts that have no busier clean day
     reasoning: bool = False  # count and refuse requests to reasoning models alone
-    first: float | None = None  # ramp: share of newcomers, that have no busier first day
+    first: float | None = None  # ramp: share of newcomers that have no busier first day
 
     def __str__(self) -> str:
         of = "of reasoning models" if self.reasoning else "of all models"
@@ -71,7 +71,7 @@ def quantile(values: list[int], share: float) -> int:
 
 
 def rows(folder: Path) -> tuple[list[Told], dict[str, str]]:
-    """The honest requests of a scene or world, in order, and each account's kind of use."""
+    """Return the honest requests of a scene or world, in order, and each account's kind of use."""
     truth = pq.read_table(folder / "truth.parquet")
     truth = truth.filter(pc.equal(pc.fill_null(truth["campaign"], ""), ""))
     log = pq.read_table(folder / "exchanges.parquet")
@@ -88,7 +88,7 @@ def rows(folder: Path) -> tuple[list[Told], dict[str, str]]:
 
 
 def find(name: str, worlds: Path) -> Path:
-    """The folder of the sample, or of a scene or world."""
+    """Return the folder of the sample, or of a scene or world."""
     shared = Path(os.environ.get("STILLWATCH_RANGE", Path(__file__).parents[2] / "shared" / "range"))
     tried = [Path("sample")] if name == "sample" else [worlds / name, shared / name]
     return next((folder for folder in tried if folder.is_dir()), tried[-1])
@@ -115,8 +115,8 @@ def judge(told: list[Told], refuse: float) -> tuple[float, ...]:
 
 
 def price(limit: float) -> tuple[int, float]:
-    """(accounts, times one unlimited account's dollars) of a thousand answers within twenty hours."""
-    accounts = math.ceil(WANTED / math.ceil(limit / TRACE))  # the last one may pass the limit
+    """Return (accounts, times one unlimited account's dollars) for a thousand answers within twenty hours."""
+    accounts = math.ceil(WANTED / math.ceil(limit / TRACE))  # the last one may exceed the limit
     prices = AttackPrices()
     answers_usd = WANTED * TRACE * prices.output_usd_per_mtok / 1e6
     return accounts, (accounts * prices.account_usd + answers_usd) / (prices.account_usd + answers_usd)
@@ -127,7 +127,7 @@ def counted(told: list[Told], rule: Rule) -> Iterator[Told]:
 
 
 def play(told: list[Told], rule: Rule) -> tuple[list[int], Counter]:
-    """What a newcomer may have on its first three days, and requests refused by account."""
+    """Return a newcomer's allowance on its first three days, and requests refused by account."""
     spent: dict[Day, int] = defaultdict(int)
     for t in counted(told, rule):
         if t.day < CLEAN:

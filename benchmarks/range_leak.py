@@ -1,10 +1,10 @@
 """How much of a campaign shows without content or linking: `python benchmarks/range_leak.py SCENE ...`.
 
 Two linear classifiers on a composed scene, fitted on half of its accounts and tested on the other half: one
-on what is known of an account (plan, country, mail, client, network, age, settings), one on the shape of
-single requests (model, tokens, turn, tools, end). An area under the curve of 0.5 is chance. High figures say
-that the composer gives campaigns away, or that these campaigns ask for something unusual; they say nothing
-of a defence.
+on facts about accounts (plan, country, mail, client, network, age, settings), one on the form of single
+requests (model, tokens, turn, tools, end). An area under the curve of 0.5 is chance. High figures mean that
+the composer gives campaigns away, or that these campaigns ask for something unusual; they are no measure of a
+defence.
 """
 
 import argparse
@@ -23,14 +23,14 @@ SETTINGS = ["temperature", "max_tokens", "stream", "asn", "user_agent"]
 
 
 def area(label: np.ndarray, score: np.ndarray) -> float:
-    """Area under the curve, by ranks."""
+    """Compute the area under the curve, by ranks."""
     rank = pd.Series(score).rank().to_numpy()
     ones = label.sum()
     return float((rank[label == 1].sum() - ones * (ones + 1) / 2) / (ones * (len(label) - ones)))
 
 
 def fit(x: np.ndarray, label: np.ndarray, ridge: float, steps: int = 300) -> np.ndarray:
-    """Logistic regression, both classes weighing the same."""
+    """Fit a logistic regression with equal weight for both classes."""
     weight = np.where(label == 1, 0.5 / label.mean(), 0.5 / (1 - label.mean()))
     slope = np.zeros(x.shape[1])
     for _ in range(steps):
@@ -49,7 +49,7 @@ def tested(table: pd.DataFrame, label: np.ndarray, train: np.ndarray, ridge: flo
 
 
 def leaks(folder: Path, clean_days: int) -> tuple[float, float]:
-    """Areas for accounts and for single requests, after the clean days."""
+    """Return areas for accounts and for single requests, after the clean days."""
     about = pq.read_table(folder / "accounts.parquet").to_pandas().set_index("account")
     truth = pq.read_table(folder / "truth.parquet").to_pandas().set_index("account")
     log = pq.read_table(

@@ -1,7 +1,7 @@
-"""Put a run's table into docs/figures/range.md, and take its picture: `range_page.py RUN_FOLDER`.
+"""Write a run's table to docs/figures/range.md, and take its picture: `range_page.py RUN_FOLDER`.
 
-The run itself is `stillwatch range run`; this only copies figures that stand in its range.json. The picture
-needs Debian's chromium and the `dev` extra's playwright; without them only the table is written.
+`stillwatch range run` does the run; this only copies figures from its range.json. The picture needs Debian's
+chromium and the `dev` extra's playwright; without them only the table is written.
 """
 
 import argparse
@@ -25,7 +25,7 @@ WIDTH, HEIGHT = 1180, 960
 
 
 def table(told: list[ResultRow], scene: str) -> list[str]:
-    """One scene's table in Markdown, bounds in brackets."""
+    """Format one scene's table in Markdown, bounds in brackets."""
     some = [words.row(x) for x in told if x.scene == scene]
     out = ["| " + " | ".join(words.HEADS) + " |", "|---" + "|--:" * (len(words.HEADS) - 1) + "|"]
     for row in some:
@@ -34,7 +34,7 @@ def table(told: list[ResultRow], scene: str) -> list[str]:
 
 
 def part_by_part(told: list[ResultRow], scene: str) -> list[str]:
-    """The ablations of one scene, in short."""
+    """Summarise the ablations of one scene."""
     kept = (
         "defence",
         "campaigns caught",
@@ -56,7 +56,7 @@ def part_by_part(told: list[ResultRow], scene: str) -> list[str]:
 
 
 def by_scene(told: list[ResultRow], defence: str) -> list[str]:
-    """One defence over the scenes, in short."""
+    """Summarise one defence over the scenes."""
     heads = (
         "scene",
         "caught",
@@ -88,13 +88,13 @@ def by_scene(told: list[ResultRow], defence: str) -> list[str]:
 
 
 def wrapped(command: str) -> list[str]:
-    """Break a long command as a shell reads it."""
+    """Break a long command into shell lines."""
     lines = textwrap.wrap(command, 100, break_long_words=False, break_on_hyphens=False)
     return [f"{'  ' * (n > 0)}{line}{END_OF_LINE * (n < len(lines) - 1)}" for n, line in enumerate(lines)]
 
 
 def shoot(run: Path, target: Path) -> None:
-    """Photograph the harvest and what it bought."""
+    """Take a picture of the harvest and its results."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as p:
@@ -107,7 +107,7 @@ def shoot(run: Path, target: Path) -> None:
 
 
 def _silent(told: list[ResultRow], scene: str, parts: bool) -> list[str]:
-    """What could not fire, and why."""
+    """Return what could not fire, and why."""
     return [] if parts else [note for x in told if x.scene == scene and (note := words.silent(x))]
 
 

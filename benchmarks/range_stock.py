@@ -3,8 +3,8 @@
 `python benchmarks/range_stock.py`.
 
 Reads the corpora and traces in $STILLWATCH_RANGE (default /work/shared/range) and writes
-src/stillwatch/range/data/. Only rows whose licence allows it are taken (see data/SOURCES.md), and none of the
-honest prompts that quote news articles or reviews at length.
+src/stillwatch/range/data/. Only rows whose licence allows it are taken (see data/SOURCES.md), and no honest
+prompts that quote news articles or reviews at length.
 """
 
 import json
@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
 
 
 def honest() -> list[dict[str, Any]]:
-    """Rows of honest use that may be passed on."""
+    """Return rows of honest use that may be redistributed."""
     rows = []
     for row in pq.read_table(SHARED / "corpora" / "benign.parquet").to_pylist():
         if row["ship"] != "redistributable":
@@ -66,7 +66,7 @@ def honest() -> list[dict[str, Any]]:
 
 
 def pipelines() -> list[dict[str, Any]]:
-    """Rows of published distillation pipelines that may be passed on."""
+    """Return rows of published distillation pipelines that may be redistributed."""
     rows = []
     for row in pq.read_table(SHARED / "corpora" / "distill.parquet").to_pylist():
         if row["pipeline"] in PIPELINES and not row["item_id"].startswith(LEFT_OUT):
@@ -78,7 +78,7 @@ def pipelines() -> list[dict[str, Any]]:
 
 
 def arrivals() -> pa.Table:
-    """The windows of some of ServeGen's clients, the busiest and the quiet, in small types."""
+    """Return the windows of some of ServeGen's clients, both busy and quiet, in small types."""
     table = pq.read_table(SHARED / "traces" / "servegen_client_windows.parquet")
     table = table.filter(pc.equal(table["category"], "language"))
     key = pc.binary_join_element_wise(
@@ -104,12 +104,12 @@ def arrivals() -> pa.Table:
 
 
 def eighths(values: np.ndarray) -> np.ndarray:
-    """Logarithms to base 2 in eighths of an octave, as one byte: what is kept is good to 5 %."""
+    """Return logarithms to base 2 in eighths of an octave, as one byte: accurate to 5 %."""
     return np.clip(np.round(8 * np.log2(np.maximum(values, 1e-9))), -127, 127).astype(np.int8)
 
 
 def main() -> None:
-    """Write both files and say how large they are."""
+    """Write both files and report their sizes."""
     OUT.mkdir(exist_ok=True)
     prompts = pa.Table.from_pylist(honest() + pipelines(), SCHEMA)
     pq.write_table(prompts, OUT / "prompts.parquet", compression="zstd", compression_level=19)

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Write log fixtures with the real software that produces such logs, of calls to a fake upstream.
+"""Write log fixtures with the real software that produces such logs, from calls to a fake upstream.
 
     python -m venv v
     v/bin/pip install openai openinference-instrumentation-openai langsmith langchain-core mlflow
     v/bin/python benchmarks/record_logs.py OUT
 
 
-Each file's name has the version that wrote it. Three calls each: one with a system text, one streamed, one
-that is refused (429). Stack traces are cut. It imports nothing of Stillwatch, and
-knows nothing of how the files are read.
+Each file's name includes the version that wrote it. Three calls each: one with a system text, one streamed,
+one refused (429). Stack traces are cut. It imports nothing of Stillwatch.
 """
 
 import argparse
@@ -32,7 +31,7 @@ REPLY = {
     "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
 }  # fmt: skip
 
-BATCH = {  # what a LangSmith server says that it takes
+BATCH = {  # a LangSmith server's stated limits
     "use_multipart_endpoint": False,
     "size_limit": 100,
     "size_limit_bytes": 20_000_000,
@@ -43,8 +42,7 @@ BATCH = {  # what a LangSmith server says that it takes
 
 
 class Upstream(BaseHTTPRequestHandler):
-    """Answers chat completions, whole or streamed, and refuses what asks for `refuse me`. Keeps what others
-    send to it."""
+    """Answers chat completions, whole or streamed, and refuses `refuse me`. Stores what clients send."""
 
     sent: ClassVar[list[tuple[str, dict, bytes]]] = []
 
@@ -81,7 +79,7 @@ class Upstream(BaseHTTPRequestHandler):
 
 
 def ask(client) -> None:
-    """The three calls."""
+    """Make the three calls."""
     system = {"role": "system", "content": "Be kind."}
     client.chat.completions.create(
         model="gpt-4o-mini",
@@ -94,14 +92,14 @@ def ask(client) -> None:
         model="gpt-4o-mini", messages=[{"role": "user", "content": "Stream me a poem"}], stream=True
     ):
         pass
-    with suppress(Exception):  # the refusal is what is to be logged
+    with suppress(Exception):  # the refusal is to be logged
         client.chat.completions.create(
             model="gpt-4o-mini", messages=[{"role": "user", "content": "refuse me"}]
         )
 
 
 def openinference(client, out: Path) -> None:
-    """OpenInference's instrumentation: as OTLP JSON, and as the SDK's own exporter prints spans."""
+    """Record OpenInference's instrumentation: as OTLP JSON, and as printed by the SDK's own exporter."""
     from google.protobuf.json_format import MessageToDict
     from openinference.instrumentation import using_user
     from openinference.instrumentation.openai import OpenAIInstrumentor
@@ -133,7 +131,7 @@ def _hex(found: re.Match) -> str:
 
 
 def langsmith(client, out: Path, port: int) -> None:
-    """LangSmith's wrapper of the client: the runs that it sends."""
+    """Record LangSmith's wrapper of the client: the runs that it sends."""
     import os
 
     os.environ |= {
@@ -157,7 +155,7 @@ def langsmith(client, out: Path, port: int) -> None:
 
 
 def ask_langchain() -> None:
-    """A system text and a question, then a turn that follows, through LangChain's chat models."""
+    """Send a system text and a question, then a follow-up turn, through LangChain's chat models."""
     from langchain_core.language_models import FakeListChatModel
     from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
@@ -182,7 +180,7 @@ def _write_runs(sender, path: Path) -> None:
 
 
 def mlflow(client, out: Path) -> None:
-    """MLflow's autologging: the traces that it stores, as `Trace.to_json` writes them."""
+    """Record MLflow's autologging: the traces that it stores, as `Trace.to_json` writes them."""
     import tempfile
 
     import mlflow as ml
@@ -201,7 +199,7 @@ def mlflow(client, out: Path) -> None:
 
 
 def cut_traces(folder: Path) -> None:
-    """Cut Python's stack traces, which say where this ran and nothing of the format."""
+    """Cut Python's stack traces, which reveal this machine and nothing of the format."""
     for path in folder.iterdir():
         text = path.read_text()
         text = re.sub(r'(\\n)*Traceback \(most recent call last\):(?:[^"\\]|\\.)*', "", text)

@@ -1,8 +1,8 @@
-"""What the recorder costs, alone: `python benchmarks/recorder.py --before OLD/src`.
+"""The cost of the recorder alone: `python benchmarks/recorder.py --before OLD/src`.
 
-A log is written as a worker writes it, once for each kind of body; a recorder in a process of its own reads
-it, sketches it and writes its segments, again and again. CPU time a record, the least of the rounds; where
-other sources are named, both take turns. The segments' rows of both must be the same.
+A log is written as by a worker, once for each kind of body; a recorder in a process of its own reads it,
+sketches it and writes its segments, repeatedly. CPU time per record, the least of the rounds; if other
+sources are named, both take turns. The segments' rows of both must be the same.
 """
 
 import argparse
@@ -31,11 +31,11 @@ from stillwatch.gateway.record.recorder import Recorder
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 SAMPLE = Path(__file__).parent.parent / "sample" / "exchanges.parquet"
 RECORDS = {"small": 4_000, "large": 1_500, "texts": 4_000, "texts-large": 1_500, "answers": 1_500}
-SHARED = 37  # frames in a group: what shares a commit at 128 connections
+SHARED = 37  # frames in a group that share a commit at 128 connections
 
 
 def bodies(kind: str, records: int) -> list[bytes]:
-    """Request bodies: the gateway benchmark's, all alike, or the sample's own words, each another."""
+    """Return request bodies: the gateway benchmark's, all equal, or different ones of the sample's words."""
     if not kind.startswith("texts"):
         return [request("small" if kind == "small" else "large", "").partition(b"\r\n\r\n")[2]] * records
     drawn, prompts = random.Random(1), pq.read_table(SAMPLE, columns=["prompt"])["prompt"].to_pylist()
@@ -52,7 +52,7 @@ def bodies(kind: str, records: int) -> list[bytes]:
 
 
 def write_log(folder: Path, kind: str) -> None:
-    """A folder whose log holds so many exchanges, each begun and ended."""
+    """Create a folder whose log holds so many exchanges, each with intent and outcome."""
     made = open_folder(folder)
     writer = wal.Writer(made.wal, 0, made.secret(), durable=lambda *_: None, failed=lambda *_: None)
     reply = WHOLE["large"].partition(b"\r\n\r\n")[2] if kind == "answers" else b""
@@ -76,7 +76,7 @@ def write_log(folder: Path, kind: str) -> None:
 
 
 def measure(folder: Path) -> tuple[float, int, str]:
-    """CPU µs a record, how many records, and a digest of the rows that were written."""
+    """Return CPU µs per record, the number of records, and a digest of the rows written."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as apart:
         copy = Folder(Path(shutil.copytree(folder, Path(apart, "copy"))))
         recorder = Recorder(copy, lambda: NOW)
@@ -91,7 +91,7 @@ def measure(folder: Path) -> tuple[float, int, str]:
 
 
 def run_once(folder: Path, rounds: int) -> None:
-    """Measure in this process, and print the least."""
+    """Measure in this process, and print the least time."""
     found = [measure(folder) for _ in range(rounds)]
     print(json.dumps(min(found)))
 
@@ -106,7 +106,7 @@ def compare(source: Path | None, folder: Path, rounds: int) -> list[float | int 
 
 
 def main() -> None:
-    """Print a table, CPU µs a record."""
+    """Print a table of CPU µs per record."""
     parser = parser_of(__doc__)
     parser.add_argument("--before", type=Path, help="other sources to measure beside these: OLD/src")
     parser.add_argument("--kinds", nargs="+", choices=RECORDS, default=["small", "large"])

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What a scan finds where a log lacks the model, the settings, the accounts table, or all of them.
+"""A scan's findings on logs that lack the model, the settings, the accounts table, or all of them.
 
     python benchmarks/reduced_logs.py [WORLD ...] [--fourth FOLDER] [--page docs/figures/evidence.md]
     python benchmarks/reduced_logs.py dev-c --lacking "nothing;model"   # two rows of one world
 
-Each world of `other_worlds.py` is written again without columns and scanned by a process of its own, at the
-default dial. The same scorer judges. The headline is how the first sentence of the scan begins; exit code 4
-says that the scan could not judge. It does not know why a column is missing in a real log.
+Each world of `other_worlds.py` is rewritten without columns and scanned by a process of its own, at the
+default dial. The same scorer judges. The headline is the start of the scan's first sentence; exit code 4
+means that the scan could not judge.
 """
 
 import argparse
@@ -61,18 +61,18 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Reduced:
-    """A world that was scanned without some of its columns."""
+    """A world scanned without some of its columns."""
 
     lacks: str
     outcome: Outcome
     true_leads: int
-    seen: int  # campaigns of which half of the accounts stand in a lead or in findings
+    seen: int  # campaigns with half of their accounts in leads or findings
     exit_code: int
     headline: str
 
 
 def write_reduced(world: World, lacks: Sequence[str], folder: Path) -> tuple[Path, Path | None]:
-    """Write a world's log without columns. Give it and the accounts table, None where that is lacking."""
+    """Write a world's log without columns. Return it and the accounts table, None if that is lacking."""
     log = folder / "exchanges.parquet"
     table = pq.read_table(world.folder / "exchanges.parquet")
     pq.write_table(table.drop_columns([name for name in lacks if name != ACCOUNTS]), log)
@@ -80,7 +80,7 @@ def write_reduced(world: World, lacks: Sequence[str], folder: Path) -> tuple[Pat
 
 
 def scanned(world: World, lacks: str) -> Reduced:
-    """Scan and score a world without some columns. Raises: SystemExit where the scan was not made."""
+    """Scan and score a world without some columns. Raises: SystemExit if the scan was not made."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         log, accounts = write_reduced(world, LACKING[lacks], folder)
@@ -99,7 +99,7 @@ def scanned(world: World, lacks: str) -> Reduced:
 
 
 def headline_of(printed: str) -> str:
-    """Give how the first sentence begins that a scan prints: what it says, without how much.
+    """Return the start of a scan's first sentence: its statement, without amounts.
 
     >>> headline_of("Could not judge groups: the log names no model. No lone payer found.")
     'Could not judge groups'
@@ -109,7 +109,7 @@ def headline_of(printed: str) -> str:
 
 
 def campaigns_seen(world: World, findings: dict) -> tuple[int, int]:
-    """Count leads mostly of campaigns, and campaigns of which half stands in a lead or in findings."""
+    """Count leads mostly of campaigns, and campaigns with half of their accounts in a lead or in findings."""
     truth = pq.read_table(world.folder / "truth.parquet", columns=["account", "campaign"]).to_pylist()
     of = {row["account"]: row["campaign"] for row in truth if row["campaign"] is not None}
     members = {name: {a for a, c in of.items() if c == name} for name in set(of.values())}
@@ -121,7 +121,7 @@ def campaigns_seen(world: World, findings: dict) -> tuple[int, int]:
 
 
 def row(one: Reduced) -> tuple[str, ...]:
-    """Write a reduced world as one line of the table."""
+    """Format a reduced world as one line of the table."""
     s, leads = one.outcome.score, one.outcome.leads or ()
     return (
         one.outcome.world.name,
@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Reduce, scan, score, print; put the table into a page."""
+    """Reduce, scan, score, print; write the table to a page."""
     options = parser().parse_args()
     if options.page:
         around(options.page, BEGIN, END)

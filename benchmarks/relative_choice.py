@@ -1,16 +1,16 @@
-"""How often an innocent is convicted by an owner that has a relative of the suspect.
+"""How often an innocent is convicted by an owner who has a relative of the suspect.
 
-Made-up leans: in each pair the relative leans by a normal value, and the suspect by another one that goes
-with it (`--correlation`). Neither learned anything; each coin is fair. The owner sees the relative's leans
-and the coins, never the suspect's, and does what its seals let it do:
+Simulated leans: in each pair the relative's lean is a normal value, and the suspect's is a correlated one
+(`--correlation`). Neither learned anything; each coin is fair. The owner sees the relative's leans and the
+coins, never the suspect's, and does what its seals permit:
 
-  coins before the seal   of each of 400 accounts it keeps the coins up to where the relative leans most to
-                          what was served, and seals them (a seal with `pairs`, until 2026-12 enough)
-  named before            it names that account's actor, and fresh coins fall; it chooses among ten actors the
-                          one, and of the eight ends the one, at which the relative leans most
+  coins before the seal   for each of 400 accounts it keeps the coins up to where the relative leans most to
+                          the served answers, and seals them (with `pairs`, which sufficed until 2026-12)
+  named before            it names that account's actor and tosses new coins; of ten actors and eight ends
+                          it chooses those at which the relative leans most
   named, steered          the same, and the relative's leans so far decide which requests get a coin: those
                           with large leans or those with small ones
-  one actor, steered      only that, over all coins of one actor, and p as it is: what steering alone does
+  one actor, steered      only the steering, over all coins of one actor, with p unadjusted
 
 The p-value is the checker's (`leans.tail`), multiplied by what the seals allow. Null: both
 models are innocent.
@@ -34,7 +34,7 @@ Lean = tuple[float, float]  # towards what was served: the relative's, the suspe
 
 
 def pair(draw: random.Random, correlation: float, size: float = 1.0) -> Lean:
-    """One pair of two innocents: what they lean to knows nothing of the coin, and they go together."""
+    """Draw one pair of two innocents: their leans are independent of the coin and correlated."""
     relative = draw.gauss(0, size)
     own = draw.gauss(0, size)
     suspect = correlation * relative + (1 - correlation**2) ** 0.5 * own
@@ -43,7 +43,7 @@ def pair(draw: random.Random, correlation: float, size: float = 1.0) -> Lean:
 
 
 def p_before_the_seal(draw: random.Random, correlation: float) -> float:
-    """The adjusted p of coins that fell before their actor was sealed."""
+    """Return the adjusted p of coins tossed before their actor was sealed."""
     kept: list[Lean] = []
     for _ in range(ACCOUNTS):
         mine, best, total = [pair(draw, correlation) for _ in range(EACH)], (0.0, 0), 0.0
@@ -58,7 +58,7 @@ def p_before_the_seal(draw: random.Random, correlation: float) -> float:
 def p_of_named_actors(
     draw: random.Random, correlation: float, *, steered: bool, actors: int = ACTORS
 ) -> float:
-    """The adjusted p of coins that fell after so many actors were named; of one, as it is."""
+    """Return the adjusted p of coins tossed after so many actors were named; of one, unadjusted."""
     found = []
     for _ in range(actors):
         coins: list[Lean] = []

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What the gateway promises, tried: processes killed at random, disks that fill up and come back.
+"""The gateway's promises, tried: processes killed at random, disks that fill up and recover.
 
     python benchmarks/reliability.py kills --n 500
     python benchmarks/reliability.py disk --n 50       # as root: it mounts small file systems of its own
     python benchmarks/reliability.py readonly
     python benchmarks/reliability.py tokens
 
-Each prints what it found and ends with 1 where a promise was broken; `--write` puts the figures into
-docs/figures/reliability.md. The upstream is the tests' own; it does not know what the gateway does inside.
+Each prints its results and exits with 1 if a promise was broken; `--write` puts the figures into
+docs/figures/reliability.md. The upstream is the tests' own.
 """
 
 import argparse
@@ -50,7 +50,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Told:
-    """What the clients were told of each of their exchanges."""
+    """The clients' results of each exchange."""
 
     acknowledged: set[str] = field(default_factory=set)  # status 200 and a whole body
     refused: set[str] = field(default_factory=set)  # 503
@@ -62,7 +62,7 @@ class Told:
 
 
 def asked(name: str, kind: int) -> tuple[str, dict[str, Any]]:
-    """A path and a body; `name` is the exchange's own."""
+    """Return a path and a body; `name` is unique to the exchange."""
     said = {"role": "user", "content": f"what is {name}?"}
     body: dict[str, Any] = {"model": "mira", "user": name, "stream": bool(kind % 2)}
     match kind % 10 // 2:
@@ -81,7 +81,7 @@ def asked(name: str, kind: int) -> tuple[str, dict[str, Any]]:
 
 
 class Clients:
-    """Threads that ask without pause, each over a connection that it keeps."""
+    """Threads that send requests without pause, each over a kept connection."""
 
     def __init__(self, running: Running, count: int, seed: int, pause_s: float = 0.0) -> None:
         self.told, self._running, self._pause_s = Told(), running, pause_s
@@ -125,7 +125,7 @@ class Clients:
             connection.close()
 
     def _one(self, connection: http.client.HTTPConnection, name: str, dice: random.Random) -> bool:
-        """One exchange; whether the connection can be used again."""
+        """Make one exchange; return whether the connection can be reused."""
         path, body = asked(name, dice.randrange(10))
         tokens = {"x-tokens": str(dice.randrange(1, 40)), "content-type": "application/json"}
         connection.request("POST", path, json.dumps(body), self._running.auth | tokens)
@@ -134,7 +134,7 @@ class Clients:
             reply.read(100)
             self.told.other["left early"] += 1
             return False
-        reply.read()  # raises where the body is not whole
+        reply.read()  # raises if the body is not whole
         if reply.status == 200:
             self.told.acknowledged.add(name)
         elif reply.status == 503:
@@ -145,7 +145,7 @@ class Clients:
 
 
 class Witness:
-    """Which exchanges the upstream saw. It lets the upstream forget what it has counted."""
+    """Records which exchanges the upstream saw. It lets the upstream forget what was counted."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -164,7 +164,7 @@ class Witness:
 
 @dataclass(frozen=True)
 class Kills:
-    """What became of the exchanges while processes were killed."""
+    """Results for the exchanges while processes were killed."""
 
     workers: int
     recorders: int
@@ -176,7 +176,7 @@ class Kills:
     lost: list[str]  # acknowledged, and in no segment
     unseen: list[str]  # seen by the upstream, and in no segment
     doubled: list[str]
-    strange: list[str]  # an outcome that cannot be
+    strange: list[str]  # impossible outcomes
 
     @property
     def good(self) -> bool:
@@ -184,7 +184,7 @@ class Kills:
 
 
 def kills(n: int, seed: int = 0, clients: int = 4, say: Say = lambda _: None) -> Kills:
-    """Kill workers and recorders `n` times while clients ask without pause."""
+    """Kill workers and recorders `n` times while clients send requests without pause."""
     dice = random.Random(seed)
     count: Counter[str] = Counter()
     with Upstream() as upstream, gateway(upstream.url, BAN, workers=2) as running:
@@ -227,11 +227,11 @@ def _judged(rows: list[dict[str, Any]], told: Told, saw: Counter[str], count: Co
     )
 
 
-# --- a disk that is full, or gone ------------------------------------------------------------------------
+# --- a full or missing disk ------------------------------------------------------------------------
 
 
 class NoMount(Exception):
-    """This machine lets nobody mount a file system."""
+    """This machine does not allow mounting a file system."""
 
 
 def _run(*words: str) -> None:
@@ -242,7 +242,7 @@ def _run(*words: str) -> None:
 
 @contextmanager
 def small_disk(megabytes: int) -> Iterator[Path]:
-    """A file system of its own in memory. Raises: NoMount where that is not allowed."""
+    """Provide a separate file system in memory. Raises: NoMount if that is not allowed."""
     if os.geteuid() != 0:
         raise NoMount("only root may mount")
     with tempfile.TemporaryDirectory(prefix="stillwatch-disk-") as made:
@@ -255,7 +255,7 @@ def small_disk(megabytes: int) -> Iterator[Path]:
 
 @contextmanager
 def failing_disk(megabytes: int) -> Iterator[tuple[Path, Callable[[], None], Callable[[], None]]]:
-    """An ext4 in a file; a call that takes it down as kernels do after errors, one that mounts it again."""
+    """Provide an ext4 in a file; a call that shuts it down like a kernel error, and one that remounts it."""
     if os.geteuid() != 0:
         raise NoMount("only root may mount")
     with tempfile.TemporaryDirectory(prefix="stillwatch-disk-") as made:
@@ -290,7 +290,7 @@ EXT4_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32): include/uapi/linux/ext4.h
 
 @dataclass(frozen=True)
 class Disk:
-    """What became of exchanges while the disk was full again and again."""
+    """Results for exchanges while the disk was repeatedly full."""
 
     mode: str
     fills: int
@@ -301,7 +301,7 @@ class Disk:
     told_in_gaps: int  # exchanges
     gaps: int
     uncaptured: int  # by the counter
-    lost: list[str]  # in mode "refuse": acknowledged, and without a row
+    lost: list[str]  # in mode "refuse": acknowledged, but without a row
     doubled: list[str]
     unknown: int  # rows without an outcome, though nothing was killed
     restarts: int
@@ -325,7 +325,7 @@ def _fill(disk: Path) -> Path:
 
 
 def disk(n: int, mode: str, seed: int = 0, say: Say = lambda _: None) -> Disk:
-    """Fill the gateway's disk `n` times while clients ask, and free it again."""
+    """Fill the gateway's disk `n` times while clients send requests, and free it again."""
     dice = random.Random(seed)
     terms = default_text().replace('on_failure = "serve"', f'on_failure = "{mode}"')
     with small_disk(14) as at, Upstream() as upstream, gateway(upstream.url, terms, path=at / "f") as running:
@@ -360,10 +360,10 @@ def disk(n: int, mode: str, seed: int = 0, say: Say = lambda _: None) -> Disk:
 
 @dataclass(frozen=True)
 class Down:
-    """What became of exchanges around a disk that went away under the gateway."""
+    """Results for exchanges around a disk that disappeared under the gateway."""
 
     mode: str
-    before: int  # acknowledged while it was there
+    before: int  # acknowledged while it was available
     during: int  # acknowledged while it was gone
     refused: int
     after: int  # acknowledged when it was back
@@ -377,7 +377,7 @@ class Down:
 
 
 def down(mode: str, seconds: float = 1.5) -> Down:
-    """Take the gateway's disk away while clients ask; put it back, start again."""
+    """Remove the gateway's disk while clients send requests; restore it, start again."""
     terms = default_text().replace('on_failure = "serve"', f'on_failure = "{mode}"')
     with (
         failing_disk(96) as (at, away, again),
@@ -385,7 +385,7 @@ def down(mode: str, seconds: float = 1.5) -> Down:
         gateway(upstream.url, terms, path=at / "f") as running,
     ):
         until((running.folder.run / "recorder.json").exists, 30, "the recorder having begun")
-        os.sync()  # what is set up but once: keys, terms, settings
+        os.sync()  # what is set up only once: keys, terms, settings
         told = []
         for phase in range(3):
             if phase == 1:
@@ -406,19 +406,19 @@ def down(mode: str, seconds: float = 1.5) -> Down:
         return Down(mode, counts[0], counts[1], len(told[1].refused), counts[2], lost, died)
 
 
-# --- tokens of streams that are left --------------------------------------------------------------------
+# --- tokens of abandoned streams --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Output tokens of streams that clients left: by us, and by the upstream that sent them."""
+    """Output tokens of streams that clients left: by our count, and by the upstream's."""
 
     api: str
     learned: int  # complete streams with usage, seen before
     streams: int
     ours: int
     truth: int
-    worst: float  # share by which one stream is off
+    worst: float  # largest relative error of a stream
 
     @property
     def off(self) -> float:
@@ -470,7 +470,7 @@ def left_streams(api: str, learned: int, streams: int = 6, seed: int = 0) -> Tok
 
 
 def packed(learned: int, streams: int = 40, seed: int = 1) -> Tokens:
-    """The same where an event holds one to six tokens: counted as the gateway counts, without sockets."""
+    """The same with events of one to six tokens: counted as in the gateway, without sockets."""
     dice, ratios = random.Random(seed), Ratios()
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":300}}\n\n'
     for _ in range(learned):
@@ -545,7 +545,7 @@ def tokens_table(all_found: list[Tokens]) -> list[tuple[str, str]]:
 
 
 def put(mark: str, command: str, rows: list[tuple[str, str]]) -> None:
-    """Put a table into the page, between its marks."""
+    """Write a table to the page, between its marks."""
     begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
     table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
     text = PAGE.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""What one chat request costs a worker of the gateway in Python: calls, bytecodes, CPU. Of any version's src.
+"""The cost of a chat request in a worker's Python: calls, bytecodes, CPU. Of any version's src.
 
-Calls and bytecodes are the same in every run, so that a step which each request takes shows at once, also on
-a busy machine. It has no sockets, no disk and no second thread: what those cost, `gateway.py` measures.
+Calls and bytecodes are equal in every run, so an added step per request shows at once, even on a busy
+machine. There are no sockets, no disk and no second thread: `gateway.py` measures those.
 
     PYTHONPATH=OLD/src python benchmarks/request_steps.py --headers 20
 """
@@ -36,11 +36,11 @@ from stillwatch.gateway.path.worker import Worker
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.terms.load import default_text
 
-COUNTED, TIMED = 50, 400  # requests that steps are counted of; requests of a timed run
+COUNTED, TIMED = 50, 400  # requests whose steps are counted; requests of a timed run
 
 
 class Wire:
-    """A transport that leads nowhere, and remembers what was written last."""
+    """A transport that goes nowhere, and remembers the last write."""
 
     last: Any = b""
 
@@ -61,7 +61,7 @@ class Wire:
 
 
 class InstantLog:
-    """A log whose disk has written before it is asked to."""
+    """A log whose disk writes instantly."""
 
     commit_us = waiting_bytes = 0
 
@@ -95,7 +95,7 @@ def main() -> None:
         gate.log = InstantLog(gate.log.boot)
         measure(gate, request(given.kind, key), WHOLE[given.kind], given.headers, given.runs)
         sys.stdout.flush()
-    os._exit(0)  # the worker's threads would wait
+    os._exit(0)  # else the worker's threads would wait
 
 
 def measure(gate: Any, asked: bytes, answer: bytes, headers: int, runs: int) -> None:
@@ -143,7 +143,7 @@ def measure(gate: Any, asked: bytes, answer: bytes, headers: int, runs: int) -> 
     sys.settrace(count)
     answered(COUNTED)
     sys.settrace(None)
-    stats: Any = Stats(profile)  # its counts are in no stub
+    stats: Any = Stats(profile)  # its counts are missing in the stub
     times.sort()
     print(
         f"{Path(stillwatch.__file__).parent}: a request takes {stats.total_calls / COUNTED:.0f} calls, "

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A world in which some campaigns give all accounts one model, limit and temperature; the rest stays.
+"""A world in which some campaigns have one model, limit and temperature for all accounts; else unchanged.
 
     python benchmarks/same_settings.py worlds/fifth g1,g4,g5,g10 --out alike
     python benchmarks/other_worlds.py fifth --fifth alike
 
-It says whether such campaigns were missed because their settings differ. Each campaign gets the combination
-that most of its own exchanges have; what it asks, when and from where stays.
+It shows whether such campaigns were missed because their settings differ. Each campaign gets the most common
+combination of its own exchanges; texts, times and places stay.
 """
 
 import argparse
@@ -20,7 +20,7 @@ SETTINGS = ("model", "max_tokens", "temperature")
 
 
 def with_same_settings(exchanges: pa.Table, campaign_of: dict[str, str]) -> pa.Table:
-    """Give the exchanges; those in `campaign_of` (id -> campaign) have its commonest settings."""
+    """Return the exchanges; those in `campaign_of` (id -> campaign) have its commonest settings."""
     of = [campaign_of.get(one) for one in exchanges["exchange_id"].to_pylist()]
     rows = list(zip(*(exchanges[name].to_pylist() for name in SETTINGS), strict=True))
     counted: dict[str, Counter[tuple[object, ...]]] = {}

@@ -28,7 +28,7 @@ STILLWATCH = str(Path(sys.executable).with_name("stillwatch"))
 
 
 def smaller(scene: Scene, share: float) -> Scene:
-    """The same scene with a share of the accounts and exchanges."""
+    """Return the same scene with a share of the accounts and exchanges."""
     people = replace(
         scene.people,
         accounts=max(10, round(scene.people.accounts * share)),
@@ -49,7 +49,7 @@ def smaller(scene: Scene, share: float) -> Scene:
 
 
 def measured(command: list[str]) -> tuple[float, float]:
-    """Run a command; give its seconds and its peak memory in GB."""
+    """Run a command; return its seconds and its peak memory in GB."""
     start = time.perf_counter()
     done = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = _wait(done)

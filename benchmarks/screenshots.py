@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Takes the pictures that the README and docs show: `screenshots.py REPORT_FOLDER OUT_FOLDER`.
+"""Takes the pictures for the README and docs: `screenshots.py REPORT_FOLDER OUT_FOLDER`.
 
-It photographs whatever page the folder holds and does not know how it was made. Needs Debian's chromium
-and the `dev` extra's playwright.
+It takes pictures of any page in the folder. Needs Debian's chromium and the `dev` extra's playwright.
 """
 
 import argparse
@@ -27,7 +26,7 @@ SHOTS = (  # name, width, height, colour scheme, what to scroll to
 
 
 def shoot(page: Page, address: str, anchor: str, target: Path) -> None:
-    """Open the page at an anchor and keep what a window shows of it."""
+    """Open the page at an anchor and save the window's content."""
     page.goto(address)
     if page.query_selector(anchor) is not None and anchor != "#headline":
         page.evaluate("a => document.querySelector(a).scrollIntoView({behavior: 'instant'})", anchor)
@@ -35,7 +34,7 @@ def shoot(page: Page, address: str, anchor: str, target: Path) -> None:
 
 
 def main() -> None:
-    """Take every picture and say how large each became."""
+    """Take every picture and report its size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("report", type=Path, help="folder that `stillwatch scan --out` wrote")
     parser.add_argument("out", type=Path, help="folder for the PNG files")

@@ -6,8 +6,8 @@
     python benchmarks/selves.py measure OUT [OUT ...]
 
 `world` reads a world folder (exchanges.parquet, accounts.parquet, truth.parquet, truth_exchanges.parquet) and
-writes the same files with the same schema. It copies scene.toml or world.json as they are and adds
-variant.json (what was changed, with counts) and selves.parquet (account, person, source, prompts).
+writes the same files with the same schema. It copies scene.toml or world.json unchanged and adds variant.json
+(the changes, with counts) and selves.parquet (account, person, source, prompts).
 
 The variants hold texts that may not be redistributed. Only this script ships. These rules were written
 before the first variant was generated, by an author who had not read the detector.
@@ -111,7 +111,7 @@ TRAILER = re.compile(r"^\s*(?:[\w-]+-by|cc|change-id|git-svn-id|reported|thanks|
 
 
 def keyed(*parts: object) -> int:
-    """A 64-bit hash of the parts: the same on every machine."""
+    """Return a 64-bit hash of the parts: the same on every machine."""
     return int.from_bytes(hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
 
 
@@ -145,7 +145,7 @@ def person_id(source: str, name: str) -> str:
 
 
 def clean(text: str) -> str:
-    """The text without trailers that name people, at most 4,000 characters."""
+    """Return the text without trailers that name people, at most 4,000 characters."""
     lines = [line.rstrip() for line in text.replace("\r", "").split("\n") if not TRAILER.match(line)]
     return "\n".join(lines).strip()[:4000]
 
@@ -171,7 +171,7 @@ def chat_users(corpora: Path) -> Iterator[Entry]:
 
 
 def debian_entries(doc: Path) -> Iterator[Entry]:
-    """Each change of every Debian changelog under `doc`, by its author."""
+    """Yield each change of every Debian changelog under `doc`, by its author."""
     for path in sorted(doc.glob("*/changelog.Debian.gz")):
         package = path.parent.name
         with gzip.open(path, "rt", encoding="utf-8", errors="replace") as stream:
@@ -246,7 +246,7 @@ class Person:
     used: int = 0
 
     def next_text(self, length: int, texts: int) -> str:
-        """The next texts, joined, until `length` characters or `texts` of them."""
+        """Return the next texts, joined, until `length` characters or `texts` of them."""
         parts = [self.texts[self.used]]
         self.used += 1
         while len(parts) < texts and sum(map(len, parts)) < length and self.used < len(self.texts):
@@ -268,7 +268,7 @@ def read_people(path: Path) -> list[Person]:
 
 
 def match_people(needs: Sequence[tuple[str, str, int]], people: Sequence[Person]) -> dict[str, Person]:
-    """A person with enough texts for each (account, kind, texts needed), in this order; nobody twice."""
+    """Return a person with enough texts for each (account, kind, texts needed), in order; nobody twice."""
     pools: dict[bool, list[tuple[int, int, Person]]] = {True: [], False: []}
     for one in people:
         pools[one.source == "chat users"].append((len(one.texts), keyed("pool", one.person), one))
@@ -290,7 +290,7 @@ def match_people(needs: Sequence[tuple[str, str, int]], people: Sequence[Person]
 
 
 def spans(prompt: str) -> list[tuple[int, int]]:
-    """Places of the words and signs of a prompt: the first 300 and the last 150."""
+    """Return the positions of a prompt's words and signs: the first 300 and the last 150."""
     found = [match.span() for match in TOKEN.finditer(prompt)]
     return found if len(found) <= 450 else found[:300] + found[-150:]
 
@@ -302,7 +302,7 @@ class Phrases:
         self._words: dict[str, int] = {}
 
     def of(self, prompt: str, places: Sequence[tuple[int, int]]) -> np.ndarray:
-        """The phrase that begins at each place: (places - 2,)."""
+        """Return the phrase that begins at each place: (places - 2,)."""
         words = self._words
         ids = np.fromiter(
             (
@@ -326,7 +326,7 @@ def phrase_counts(sets: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Exchange:
-    """What the search for wrappers needs of one honest exchange."""
+    """The data about an honest exchange for the search for wrappers."""
 
     row: int
     account: str
@@ -336,7 +336,7 @@ class Exchange:
 
 
 def wrappers(exchanges: Sequence[Exchange], kinds: Iterable[str], phrases: Phrases) -> dict[str, np.ndarray]:
-    """Each account's wrapper phrases, sorted: the rule is in the module's docstring."""
+    """Return each account's wrapper phrases, sorted: the rule is in the module's docstring."""
     by_kind: dict[str, list[Exchange]] = defaultdict(list)
     for one in exchanges:
         by_kind[one.kind].append(one)
@@ -395,7 +395,7 @@ def product_wrapper(
 
 
 def slots(prompt: str, wrapper: np.ndarray, phrases: Phrases) -> list[tuple[int, int]]:
-    """Places of the variable parts of a prompt, each widened to whole words and file paths."""
+    """Return the positions of a prompt's variable parts, each widened to whole words and file paths."""
     places = spans(prompt)
     fixed = np.zeros(len(places), bool)
     starts = np.flatnonzero(np.isin(phrases.of(prompt, places), wrapper))
@@ -509,7 +509,7 @@ def give_selves(table: pa.Table, truth: dict[str, dict], people: Sequence[Person
 def replace_slot(
     account: str, text: str, person: Person, known: dict[tuple[str, str], str], each: int
 ) -> str:
-    """The person's text or file in place of a slot; the same slot gets the same text again."""
+    """Return the person's text or file in place of a slot; the same slot gets the same text again."""
     kind = slot_kind(text)
     if kind == "word":
         return text
@@ -561,7 +561,7 @@ def people_report(
 
 
 def tfidf(texts: Sequence[str], most: float = 0.3) -> sparse.csr_matrix:
-    """Rows of unit length over the words that at least two and at most a share `most` of the texts have."""
+    """Return unit-length rows over the words in at least two texts and at most a share `most` of them."""
     vocabulary: dict[str, int] = {}
     indptr, indices, data = [0], [], []
     for text in texts:
@@ -579,7 +579,7 @@ def tfidf(texts: Sequence[str], most: float = 0.3) -> sparse.csr_matrix:
 
 
 def cluster(matrix: sparse.csr_matrix, count: int, rng: np.random.Generator, rounds: int = 15) -> np.ndarray:
-    """Spherical k-means: the topic of each row."""
+    """Run spherical k-means; return the topic of each row."""
     count = min(count, matrix.shape[0])
     centres = matrix[rng.choice(matrix.shape[0], count, replace=False)].toarray()
     topics = np.zeros(matrix.shape[0], int)
@@ -595,7 +595,7 @@ def cluster(matrix: sparse.csr_matrix, count: int, rng: np.random.Generator, rou
 
 
 def cling(texts: Sequence[str], accounts: Sequence[str], groups: Sequence[str]) -> tuple[float, float]:
-    """Mean cosine of different texts of one account, and of different accounts of one group."""
+    """Return the mean cosine of different texts of one account, and of different accounts of one group."""
     matrix = tfidf(texts)
     within = across = 0.0
     within_pairs = across_pairs = 0
@@ -626,7 +626,7 @@ def cling(texts: Sequence[str], accounts: Sequence[str], groups: Sequence[str]) 
 def make_sticky(
     table: pa.Table, campaigns: dict[int, str], share: float, each: int, seed: int
 ) -> tuple[pa.Table, dict]:
-    """Deal the texts of each campaign anew: `each` topics an account, a share `share` of the units sticks."""
+    """Redistribute each campaign's texts: `each` topics per account, a share `share` of the units sticks."""
     accounts = table["account"].to_pylist()
     conversations = table["conversation"].to_pylist()
     prompts, systems = table["prompt"].to_pylist(), table["system"].to_pylist()
@@ -724,7 +724,7 @@ def fail_some(table: pa.Table, rng: np.random.Generator, share: float = 0.03) ->
 def add_retries(
     table: pa.Table, campaigns: dict[int, str], truth: dict[str, dict], seed: int
 ) -> tuple[pa.Table, list[tuple[str, str]], dict]:
-    """The table with retries, sorted by time; (exchange_id, campaign) of the new rows; counts."""
+    """Return the table with retries, sorted by time; (exchange_id, campaign) of the new rows; counts."""
     rng = np.random.default_rng([seed, 3])
     if (table["status"].to_numpy() == 200).all():
         table = fail_some(table, rng)
@@ -800,7 +800,7 @@ class World:
         return cls(folder, *tables)
 
     def campaign_rows(self) -> dict[int, str]:
-        """The campaign of each exchange row that belongs to one."""
+        """Return the campaign of each exchange row that belongs to one."""
         of = dict(
             zip(self.labels["exchange_id"].to_pylist(), self.labels["campaign"].to_pylist(), strict=True)
         )
@@ -839,7 +839,7 @@ def keep_half(world: World, seed: int) -> dict:
 
 
 def make_variant(world: World, options: argparse.Namespace) -> tuple[dict, list[dict]]:
-    """Change the world in place; return what was changed and who is who."""
+    """Change the world in place; return the changes, and which person is which account."""
     variant: dict = {"from": world.folder.name, "seed": options.seed}
     if (world.folder / "variant.json").exists():
         variant["before"] = json.loads((world.folder / "variant.json").read_text())
@@ -880,7 +880,7 @@ def make_variant(world: World, options: argparse.Namespace) -> tuple[dict, list[
 
 
 def measure(folder: Path) -> dict:
-    """How much content clings to the account: of real people, of other honest accounts, of campaigns."""
+    """Measure how specific content is to an account: of real people, other honest accounts, campaigns."""
     world = World.read(folder)
     result: dict = {"world": folder.name}
     products = dict(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a group or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a group or campaign is one line
 """A world by a seventeenth author: a fast-growing maker of reasoning models after a popular launch, representative, neither hard nor easy.
 
     python benchmarks/seventeenth_author.py --collect texts17.parquet --mirror mirror
@@ -7,8 +7,8 @@
     python benchmarks/seventeenth_author.py --count worlds/seventeenth
 
 Writes worlds/seventeenth and worlds/seventeenth-quiet in the format of the fourth to sixteenth author's worlds. Its
-plumbing is the fifteenth author's. The rules stand in seventeenth_author.md, which is written beside the world. They
-were committed before this script existed. No text of a source is in this script.
+plumbing is the fifteenth author's. The rules are in seventeenth_author.md, which is written beside the world. They
+were committed before this script existed. This script contains no text of a source.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from seventeenth_texts import collect_texts
 RULES = (Path(__file__).parent / "seventeenth_author.md").read_text()
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- organised groups ----------------------------------------------------------------------------------------
 
 
@@ -78,7 +78,7 @@ ENTRANTS = (("Contest item.", "Solve the problem.", "You are good at arithmetic.
 
 
 def common(stock: Stock, team: WorkingTeam, count: int) -> list[str]:
-    """Texts that several accounts or groups of a kind have alike, taken once."""
+    """Return texts that several accounts or groups of a kind share, taken once."""
     kept = vars(stock).setdefault("common", {})
     if team.kind not in kept:
         kept[team.kind] = [text for _, text in stock.take(team.pool, count)]
@@ -86,7 +86,7 @@ def common(stock: Stock, team: WorkingTeam, count: int) -> list[str]:
 
 
 def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account]) -> None:
-    """What a group's rule says of organisations, models and beginnings."""
+    """Apply a group's rule for organisations, models and starts."""
     for one in accounts:
         if team.kind == "accelerator":
             facts = firm_facts(f"seventeenth {one.name}")
@@ -103,14 +103,14 @@ def settle_group(rng: np.random.Generator, team: WorkingTeam, number: int, accou
 
 
 def cell_rows(rng: np.random.Generator, team: WorkingTeam, one: Account) -> list[Row]:
-    """A notebook's cells in order, some of them again; who ends early, ends anywhere."""
+    """Return requests: a notebook's cells in order, some of them repeated, up to any cell."""
     times = np.sort(rng.uniform(one.start + 0.001, one.start + min(0.15, one.end - one.start - 0.02), len(CELLS)))
     last = len(CELLS) if rng.random() < 0.6 else int(rng.integers(2, len(CELLS)))
     return [(one, float(when), [Request(cell, output=team.output) for _ in range(1 + int(rng.random() < 0.12))]) for when, cell in zip(times[:last], CELLS, strict=False)]
 
 
 def contest_rows(rng: np.random.Generator, team: WorkingTeam, one: Account, items: Sequence[str]) -> list[Row]:
-    """A part of the contest's items with a prompt of one's own, once or twice, rather late than early."""
+    """Return requests for a part of the contest's items with a prompt of their own, once or twice, mostly late."""
     ask, size = phrase(rng, *ENTRANTS), int(rng.integers(20, 2 * team.each))
     first, rows = int(rng.integers(len(items) - size)), []
     for _ in range(int(rng.integers(1, 3))):
@@ -120,7 +120,7 @@ def contest_rows(rng: np.random.Generator, team: WorkingTeam, one: Account, item
 
 
 def sable_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person], customers: Sessions, paper: Sequence[str]) -> list[Row]:
-    """Who of the group sends what, when."""
+    """Return what each account of the group sends, and when."""
     settle_group(rng, team, number, accounts)
     if team.dealt in ("departments", "staff"):
         return [row for one in accounts for row in deal_queue(rng, [one], member_units(rng, team, number, one, stock, customers))]
@@ -189,7 +189,7 @@ BOUGHT, BATCHES, SAME_DAY = ("z3", "z8", "z10", "z12", "z14", "z19"), ("z2", "z4
 
 
 def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, nets: Places, scenario: Scenario) -> None:
-    """What a campaign's rule says of its account number `at`: as in the fifteenth world, and when it was made."""
+    """Apply a campaign's rule to its account number `at`: as in the fifteenth world, and when it was made."""
     if plan.campaign in BOUGHT:
         one.created = moment(plan.start - float(rng.uniform(30, 300)))
     elif plan.campaign in BATCHES:
@@ -203,20 +203,20 @@ def settle(rng: np.random.Generator, plan: Operation, at: int, one: Account, net
 
 
 def sampled_rows(rng, plan, accounts, stock, customers, scenario):
-    """One queue in which each problem comes four times, over all accounts."""
+    """Return requests from one queue in which each problem comes four times, over all accounts."""
     units = queue_of(replace(plan, count=plan.count // 4), stock, scenario) * 4
     return deal_queue(rng, accounts, [units[at] for at in rng.permutation(len(units))], day_and_night=scenario.day_and_night[plan.campaign])
 
 
 def searched_rows(rng, plan, accounts, stock, customers, scenario):
-    """As in the fifteenth world, with tricks of this campaign's own."""
+    """Return requests: as in the fifteenth world, with this campaign's own tricks."""
     rows = STYLES["technique_search"](rng, plan, accounts, stock, customers, scenario)
     tricks = [phrase(rng, *TRICKS).replace(" .", ".").replace(" ?", "?").replace(" ;", ";") for _ in rows]
     return [(one, when, [replace(unit[0], prompt="\n".join((trick, *unit[0].prompt.split("\n")[1:])))] if one.end == scenario.scaled_at else unit) for (one, when, unit), trick in zip(rows, tricks, strict=True)]
 
 
 def paraphrased_rows(rng, plan, accounts, stock, customers, scenario):
-    """The demand is worded anew in each request, before or after the task."""
+    """Return requests: the demand is worded anew in each request, before or after the task."""
     rows = deal_queue(rng, accounts, queue_of(plan, stock, scenario))
     demands = [" ".join(phrase(rng, *DEMANDS).split()).replace(" .", ".").replace(" ,", ",").replace(" :", ":") for _ in rows]
     return [(one, when, [replace(unit[0], prompt=f"{demand}\n{unit[0].prompt}" if rng.random() < 0.5 else f"{unit[0].prompt}\n\n{demand}")]) for (one, when, unit), demand in zip(rows, demands, strict=True)]
@@ -236,7 +236,7 @@ SEVENTEENTH = Scenario(
 
 
 def write_worlds(options: argparse.Namespace) -> None:
-    """Both worlds. Nobody speaks who spoke in a former world."""
+    """Write both worlds. Nobody who speaks in an earlier world speaks here."""
     speak_here()
     fifteenth.write_worlds(options, SEVENTEENTH, all_people(options, lambda name: not name.startswith("seventeenth")))
 

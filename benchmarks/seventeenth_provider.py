@@ -1,7 +1,7 @@
-# ruff: noqa: E501 - wordings stand whole in their lines
-"""The provider of the seventeenth author's world, a fast-growing maker of reasoning models, and who uses it besides organised groups.
+# ruff: noqa: E501 - each wording is one line
+"""The provider of the seventeenth author's world, a fast-growing maker of reasoning models, and its users outside organised groups.
 
-People, software and companies are the fifteenth author's, in other numbers. The rules stand in seventeenth_author.md.
+People, software and companies are the fifteenth author's, in other numbers. The rules are in seventeenth_author.md.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ TROUBLES = Troubles({"free": 5, "plan": 20, "payg": 60, "scale": 400}, 100, OUTA
 
 
 class SableLog(FortnightLog):
-    """The log of one family of models. Rows are composed with the thirteenth author's names as roles. All but the small model reason."""
+    """The log of one family of models. Rows are composed with the thirteenth author's names as roles. All models but the small one reason."""
 
     days, retired_day, heir = DAYS, 15.4, USUAL
 
@@ -57,7 +57,7 @@ UNITS = {"firm_app": (130, 5), "firm_docs": (60, 6), "firm_extract": (60, 8), "f
 
 
 def renumbered() -> list:
-    """The fifteenth author's software with this world's numbers of accounts."""
+    """Return the fifteenth author's software with this world's numbers of accounts."""
     scripts = {client: iter(numbers) for client, numbers in SCRIPTS.items()}
     numbers = [next(scripts[product.agent]) if product.kind == "own_script" else NUMBERS[product.kind] for product in PRODUCTS]
     numbered = [replace(product, accounts=number) for product, number in zip(PRODUCTS, numbers, strict=True)]
@@ -73,21 +73,21 @@ PUBLIC = Public(
 
 
 def speak_here() -> None:
-    """Put this world's languages and countries in place of the fifteenth's, for the rest of the process."""
+    """Replace the fifteenth world's languages and countries by this one's, for the rest of the process."""
     for ours, theirs in ((LANGUAGES, fifteenth.LANGUAGES), (ENGLISH, fifteenth.ENGLISH)):
         theirs.clear()
         theirs.update(ours)
 
 
 def day_of_sign_up(rng: np.random.Generator, after_launch: float, within: float, latest: float = -0.2) -> float:
-    """A day before the log on which an account was made: since the launch, or before it."""
+    """Return a day before the log on which an account was made: since the launch, or earlier."""
     if rng.random() < after_launch:
         return min(latest, LAUNCHED + float(rng.exponential(5.0)))
     return LAUNCHED - within * float(rng.random())
 
 
 def register(rng: np.random.Generator, accounts: Sequence[Account]) -> None:
-    """When accounts of people and companies were made. Who begins during the log keeps its date."""
+    """Set when accounts of people and companies were made. Accounts that start during the log keep their dates."""
     firms: dict[str, list[Account]] = defaultdict(list)
     for one in accounts:
         if firm := one.state.get("firm"):

@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - each source stands whole in its line
+# ruff: noqa: E501 - each source is one line
 """Texts for the seventeenth author's world, from public repositories that no former author took texts from. See seventeenth_author.md."""
 
 import csv
@@ -29,7 +29,7 @@ def json_lines(body: str) -> list[dict]:
 
 
 def paragraphs(body: str) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
-    """Title, context, and questions with answers, of a set in SQuAD's form."""
+    """Yield title, context, and questions with answers, of a set in SQuAD's form."""
     for group in json.loads(body)["data"]:
         for part in group["paragraphs"]:
             pairs = [(pair["question"], (pair.get("answers") or [{"text": ""}])[0]["text"]) for pair in part["qas"]]
@@ -37,7 +37,7 @@ def paragraphs(body: str) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
 
 
 def documents(mirror: Path) -> Iterator[tuple[str, str, str]]:
-    """Language, document, and a piece of it."""
+    """Yield language, document, and a piece of it."""
     manuals = [(f"reactjs/{name}.react.dev", language, r"src/content/.*\.md") for name, language in REACT.items()]
     manuals += [(f"javascript-tutorial/{language}.javascript.info", language, r".*/article\.md") for language in ("zh", "ja")]
     manuals += [("vuejs-translations/docs-zh-cn", "zh", r"src/.*\.md"), ("vuejs-translations/docs-ru", "ru", r"src/.*\.md")]
@@ -47,7 +47,7 @@ def documents(mirror: Path) -> Iterator[tuple[str, str, str]]:
         for name, body in files_of(mirror, project, pattern):
             yield from ((language, f"{project}/{name}", piece) for piece in pieces_of(body, 90, 700))
     for name, body in files_of(mirror, "bundestag/gesetze", r"[a-z]/[^/]+/index\.md"):
-        if keyed("law", name) % 12 == 1:  # the thirteenth author took a part of those whose key is divided by four
+        if keyed("law", name) % 12 == 1:  # the thirteenth author took some of those whose key is divisible by four
             yield from (("de", name, piece) for piece in list(pieces_of(body, 150, 700))[:60])
     for language, bank in TREEBANKS.items():
         for _, body in files_of(mirror, f"UniversalDependencies/UD_{bank}", r"[a-z_]+-ud-(dev|test)\.conllu"):
@@ -57,14 +57,14 @@ def documents(mirror: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def problem_of(body: str) -> str:
-    """The description of a coding problem, without markup."""
+    """Return the description of a coding problem, without markup."""
     found = re.search(r"<!-- description:start -->(.*?)<!-- description:end -->", body, re.S)
     text = html.unescape(re.sub(r"<[^>]+>", "", found[1])) if found else ""
     return re.sub(r"\s*\n\s*", "\n", text).strip()[:1800]
 
 
 def exam_items(body: str) -> Iterator[str]:
-    """LogiQA's items: a blank line, the answer, passage, question and four options each."""
+    """Yield LogiQA's items: a blank line, the answer, passage, question and four options each."""
     lines = body.split("\n")
     for at in range(0, len(lines) - 7, 8):
         yield "\n".join(lines[at + 2 : at + 8])
@@ -84,7 +84,7 @@ def dialogues(mirror: Path) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def tasks(mirror: Path) -> Iterator[tuple[str, str, str]]:
-    """Pool, key and text of what training sets are made of, and of public test items."""
+    """Yield pool, key and text of the sources of training sets, and of public test items."""
     for pool, names, join in (("sums", "college_math|math|mawps", ("question", "problem", "input")), ("sums", "asdiv|svamp", ("body", "Body", "question", "Question")), ("contest", "olympiadbench", ("question",)), ("chinese", "cmath|cn_middle_school", ("question",)), ("sat", "mmlu_stem", ("question", "choices"))):
         for name, body in files_of(mirror, MATH, rf"evaluation/data/({names})/test\.jsonl"):
             for item in json_lines(body):
@@ -117,7 +117,7 @@ def tasks(mirror: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def material(mirror: Path) -> Iterator[tuple[str, str, str]]:
-    """Pool, key and text of what companies and groups work on."""
+    """Yield pool, key and text of the material that companies and groups work on."""
     for pool, project, pattern in (("news", "golang/website", r"_content/blog/[^/]*\.md"), ("news", "ruby/www.ruby-lang.org", r"en/news/_posts/.*\.md"), ("standards", "bitcoin/bips", r"bip-\d+\.(md|mediawiki)"), ("standards", "OAI/OpenAPI-Specification", r"versions/(2\.0|3\.1\.0)\.md"), ("lessons", "swcarpentry/git-novice", r"episodes/.*\.md"), ("lessons", "swcarpentry/python-novice-inflammation", r"episodes/.*\.md")):
         for name, body in files_of(mirror, project, pattern):
             yield from ((pool, name, piece) for piece in pieces_of(re.sub(r"^:::.*$", "", body, flags=re.M)))

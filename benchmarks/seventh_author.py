@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product, firm or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a product, firm or campaign is one line
 """A world by a seventh author: an ordinary provider's fortnight, with and without campaigns.
 
     python benchmarks/seventh_author.py --range ../shared/range/corpora --people people.parquet people7.parquet --texts texts6.parquet --out worlds
 
 Writes worlds/seventh and worlds/seventh-quiet in the format of the fourth to sixth author's worlds, whose helpers it
-uses. The rules stand in seventh_author.md, which is written beside the world. They were committed before the world
-was generated. No text of a source is in this script.
+uses. The rules are in seventh_author.md, which is written beside the world. They were committed before the world
+was generated. This script contains no text of a source.
 """
 
 import argparse
@@ -77,7 +77,7 @@ class QuillLog(ChangingLog):
 
 
 class Stock(Texts):
-    """Texts of the range and of `sixth_author.py texts`, each given out once."""
+    """Texts of the range and of `sixth_author.py texts`, each used once."""
 
     def __init__(self, folder: Path, texts: Path, rng: np.random.Generator) -> None:
         super().__init__(folder, rng)
@@ -93,7 +93,7 @@ class Stock(Texts):
                 self._pools[name] = list(dict.fromkeys(pool))
 
 
-# Wordings stand whole in their lines, and a crowd or a campaign in a few.
+# Each wording is one line; a crowd or a campaign takes a few.
 # fmt: off
 # --- strangers -----------------------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ REAL_TALK = {"chat_open_webui": 0.5, "chat_librechat": 0.5, "chat_lobe": 0.5, "t
 
 
 def crowd(rng: np.random.Generator, product: Product, world: Honest) -> list[Account]:
-    """The accounts of a product, with what changes for them and when."""
+    """Create a product's accounts, with later changes."""
     keeps = (0.45,) * 3 if product.kind.startswith("script_") else (rng.uniform(0.55, 0.95), rng.uniform(0.8, 1.0), rng.uniform(0.8, 1.0))
     accounts = []
     for at in range(product.accounts):
@@ -169,12 +169,12 @@ def crowd(rng: np.random.Generator, product: Product, world: Honest) -> list[Acc
 
 
 def words_at(one: Account, when: float) -> dict[str, str]:
-    """The account's choices of words, with the manner of its release."""
+    """Return the account's choices of words, with the manner of its release."""
     return one.state["own"] | {"manner": MANNER[when > one.state.get("late", DAYS)]}
 
 
 def units_of(rng: np.random.Generator, product: Product, one: Account, times: Sequence[float], own: Sequence[Piece]) -> list[Unit]:
-    """A unit for each time, over the texts of the account's person in their order."""
+    """Return a unit for each time, over the texts of the account's person in their order."""
     units, first = [], 0
     for when in times:
         size = int(rng.integers(product.parts[0], product.parts[1] + 1))
@@ -184,7 +184,7 @@ def units_of(rng: np.random.Generator, product: Product, one: Account, times: Se
 
 
 def at_the_minute(one: Account, times: np.ndarray) -> np.ndarray:
-    """The times of an account that runs daily at a fixed minute: one unit after the other, 20 seconds apart."""
+    """Return the times of an account that runs daily at a fixed minute: one unit after the other, 20 seconds apart."""
     days = np.floor(times) + one.state["minute"]
     days = np.where(days < one.start, days + 1, days)
     days = np.where(days > one.end - 0.05, days - 1, days)
@@ -192,7 +192,7 @@ def at_the_minute(one: Account, times: np.ndarray) -> np.ndarray:
 
 
 def speak(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequence[Person], crowds: Sequence[tuple[Product, list[Account]]], counts: Mapping[str, int], wanted: Mapping[str, tuple[str, int]]) -> None:
-    """Add what the accounts send: those in `wanted` the texts of a person each, the others real conversations."""
+    """Add the accounts' requests: those in `wanted` use the texts of a person each, the others real conversations."""
     iterators, world.people = people_of(rng, wanted, people)
     spoken = {name: list(pieces) for name, pieces in iterators.items()}
     entry = {row["account"]: row for row in world.people}
@@ -203,7 +203,7 @@ def speak(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequenc
                 times = np.sort(at_the_minute(one, times))
             if one.name not in wanted:
                 world.add(rng, one, times, [conversation(product, one, talk) for talk in stock.take("talks", len(times))])
-            elif own:  # else nobody has so many texts
+            elif own:  # else no person has so many texts
                 world.add(rng, one, times, units_of(rng, product, one, times, own))
                 entry[one.name]["exchanges"] = len(world.log.rows) - before
 
@@ -226,7 +226,7 @@ def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, peo
 
 
 def firm_account(rng: np.random.Generator, key: str, kind: str, settings: Settings, agent: str, firm: str | None, pool: str | None = None) -> Account:
-    """An account that is there from the beginning; one of a firm has its card, domain and organisation."""
+    """Create an account that exists from the beginning; one of a firm has its card, domain and organisation."""
     one = new_account(rng, f"seventh {kind} {key}", kind, settings, agent, 500)
     one.start, one.created = 0.0, min(one.created, moment(-3))
     if firm:
@@ -309,7 +309,7 @@ def queue_firms(rng: np.random.Generator, world: Honest, stock: Stock) -> None:
 
 
 def alone(rng: np.random.Generator, world: Honest, stock: Stock) -> None:
-    """Courses, judges, resellers' stock of talks, and permitted synthesis."""
+    """Compose courses, judges, resellers' stock of conversations, and permitted synthesis."""
     for course in range(2):
         tasks = [text for _, text in stock.take("tasks pairs", 5)]
         for at in range(22):
@@ -351,8 +351,8 @@ class Plan:
     share: float
     start: float
     end: float
-    again: float  # share of failures that come back at another account
-    settings: Settings | None = None  # None: drawn per account
+    again: float  # share of failures retried at another account
+    settings: Settings | None = None  # None: random per account
     pool: str = ""  # of texts
     lead: str = "{}"
     output: float = 400.0
@@ -410,7 +410,7 @@ def trace_leads(rng: np.random.Generator, count: int) -> list[str]:
 
 
 def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], count: int, stock: Stock, sessions: Iterator[list[Piece]]) -> list[tuple[Account, float, Unit]]:
-    """Who sends what, when: `count` exchanges or about as many."""
+    """Return what each account sends, and when: about `count` exchanges."""
     if plan.style == "user_relay":
         product = BY_KIND["agent_cline"]
         return [(one, when, render(rng, product, words_at(one, when), next(sessions))) for one, when, _ in deal_queue(rng, accounts, [[]] * int(count / 3.6))]
@@ -447,7 +447,7 @@ def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Accou
 
 
 def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: QuillLog, seed: int) -> None:
-    """Failures and retries; then the files."""
+    """Add failures and retries; then write the files."""
     accounts = {one.name: one for one in (*world.accounts, *campaigns)}
     pools: dict[str, list[str]] = defaultdict(list)
     latest = {row["account"]: dict(row) for row in log.rows}

@@ -1,7 +1,7 @@
-# ruff: noqa: E501 - wordings stand whole in their lines
-"""The provider of the sixteenth author's world, a cloud's marketplace of models, and who uses it besides organised groups.
+# ruff: noqa: E501 - each wording is one line
+"""The provider of the sixteenth author's world, a cloud's marketplace of models, and its users outside organised groups.
 
-People, software and companies are the fifteenth author's, in other numbers. The rules stand in sixteenth_author.md.
+People, software and companies are the fifteenth author's, in other numbers. The rules are in sixteenth_author.md.
 """
 
 from collections import defaultdict
@@ -28,12 +28,12 @@ OUTAGES = ((6.3, 6.3 + 35 * MINUTE, 0.6), (13.8, 13.8 + 15 * MINUTE, 0.9), (22.4
 
 @dataclass(frozen=True)
 class Maker:
-    """A maker of models. Rows are composed with the thirteenth author's names as roles; the log puts the maker's names for them."""
+    """A maker of models. Rows are composed with the thirteenth author's names as roles; the log replaces them by the maker's names."""
 
-    share: float  # where nobody keeps a default
+    share: float  # if no default is kept
     models: Mapping[str, str]
     launch: float = NEVER  # the day of its new model, if there is one
-    drops: str = ""  # a setting that its adaptor loses
+    drops: str = ""  # a setting that its adaptor omits
 
 
 MAKERS = {
@@ -50,12 +50,12 @@ TROUBLES = Troubles({"free": 10, "plan": 40, "payg": 120, "scale": 900}, 200, OU
 
 
 def drawn(*key: object) -> str:
-    """A maker, by its share."""
+    """Return a maker, by share."""
     return list(MAKERS)[int(np.searchsorted(EDGES, keyed("sixteenth", *key) % 10**6 / 10**6))]
 
 
 def maker_of(one: Account, when: float) -> str:
-    """Whose models this account asks at that time."""
+    """Return the maker whose models this account uses at that time."""
     state = one.state
     if "maker_later" in state and when > state["maker_later"][0]:
         return state["maker_later"][1]
@@ -99,7 +99,7 @@ DESKS = {"firm_app": (430, 2, USUAL), "firm_docs": (340, 4, USUAL), "firm_extrac
 
 
 def renumbered() -> list:
-    """The fifteenth author's software with this world's numbers of accounts."""
+    """Return the fifteenth author's software with this world's numbers of accounts."""
     scripts = {client: iter(numbers) for client, numbers in SCRIPTS.items()}
     own = [replace(product, accounts=next(scripts[product.agent])) for product in PRODUCTS if product.kind == "own_script"]
     rest = [replace(product, accounts=NUMBERS[product.kind]) for product in PRODUCTS if product.kind in NUMBERS]
@@ -114,7 +114,7 @@ WAVES = (20, 75, 170, 340)  # days before the log: earlier launches and offers
 
 
 def register(rng: np.random.Generator, accounts: Sequence[Account]) -> None:
-    """When accounts of people and companies were made. Who begins during the log keeps its date."""
+    """Set when accounts of people and companies were made. Accounts that start during the log keep their dates."""
     firms: dict[str, list[Account]] = defaultdict(list)
     for one in accounts:
         if firm := one.state.get("firm"):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product, firm or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a product, firm or campaign is one line
 """A world by a sixth author: half of its honest kinds share wording and settings and start within days.
 
     python benchmarks/sixth_author.py git --mirror MIRROR --out git6
@@ -8,8 +8,8 @@
     python benchmarks/sixth_author.py worlds --range ../shared/range/corpora --people people6.parquet --texts texts6.parquet --out worlds
 
 Writes worlds/sixth and worlds/sixth-quiet (the same honest traffic without campaigns) in the format of the
-fourth and fifth author's worlds, whose helpers it uses. The rules stand in sixth_author.md, which is written
-beside the world. They were committed before the world was generated. No text of a source is in this script.
+fourth and fifth author's worlds, whose helpers it uses. The rules are in sixth_author.md, which is written
+beside the world. They were committed before the world was generated. This script contains no text of a source.
 """
 
 import argparse
@@ -96,7 +96,7 @@ class TernLog(ChangingLog):
     reasoning_model = DEEP
 
 
-# Wordings stand whole in their lines, and a crowd or a campaign in a few.
+# Each wording is one line; a crowd or a campaign takes a few.
 # fmt: off
 # --- texts ---------------------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ def git(mirror: Path, project: str, *arguments: str) -> str:
 
 
 def files_of(mirror: Path, project: str, pattern: str) -> Iterator[tuple[str, str]]:
-    """Name and text of the files of the newest commit that match and are there."""
+    """Yield name and text of the matching files of the newest commit."""
     for line in git(mirror, project, "ls-tree", "-r", "-l", "HEAD").splitlines():
         about, name = line.split("\t", 1)
         if re.fullmatch(pattern, name) and about.split()[-1].isdigit():
@@ -115,7 +115,7 @@ def files_of(mirror: Path, project: str, pattern: str) -> Iterator[tuple[str, st
 
 
 def pieces_of(text: str, least: int = 350, most: int = 1100) -> Iterator[str]:
-    """Runs of whole paragraphs without headings, links and code."""
+    """Yield runs of whole paragraphs without headings, links and code."""
     run = ""
     for part in re.split(r"\n\s*\n", re.sub(r"```.*?```|^(---|\+\+\+)$.*?^\1$", "", text, flags=re.S | re.M)):
         part = re.sub(r"\[([^\]]*)\](\([^)]*\)|\[[^\]]*\])", r"\1", " ".join(part.split()))
@@ -145,7 +145,7 @@ def collect_texts(mirror: Path) -> pa.Table:
         for one in json.loads(body):
             task = f"{one['instruction']}\n{one['input']}".strip()
             rows.append(("tasks", one["output"][:1500], task[:1500]))
-    cards = git(mirror, "f/awesome-chatgpt-prompts", "show", "3675f474:prompts.csv")  # the newest that is small enough to be there
+    cards = git(mirror, "f/awesome-chatgpt-prompts", "show", "3675f474:prompts.csv")  # the newest version that is small enough to be included
     rows += [("cards", row["act"], row["prompt"]) for row in csv.DictReader(io.StringIO(cards))]
     distinct = {(pool, text): key for pool, key, text in rows}
     pools, texts = zip(*distinct, strict=True)
@@ -153,7 +153,7 @@ def collect_texts(mirror: Path) -> pa.Table:
 
 
 class Stock(Texts):
-    """Pairs of key and text, each given out once."""
+    """Pairs of key and text, each used once."""
 
     def __init__(self, texts: Path, folder: Path, rng: np.random.Generator) -> None:
         pools: dict[str, list] = defaultdict(list)
@@ -168,7 +168,7 @@ class Stock(Texts):
         return [text for _, text in self.take(name, count)]
 
     def in_order(self, name: str, count: int) -> list[str]:
-        """Texts of this many places, document by document."""
+        """Return texts of this many places, document by document."""
         return [text for _, text in sorted(self.take(name, count))]
 
 
@@ -204,7 +204,7 @@ MANNER = {"1.30": "Ask when in doubt.", "1.31": "Ask when in doubt. Keep diffs s
 
 
 def adopt_releases(rng: np.random.Generator, one: Account, product: Product, quick: bool = False) -> None:
-    """When an account takes the releases of agent_cli: six in ten at once, three in ten late, one never."""
+    """Set when an account takes the releases of agent_cli: six in ten at once, three in ten late, one never."""
     lag = rng.uniform(0, 0.25) if quick else choose(rng, (rng.uniform(0, 0.5), rng.uniform(0.5, 4.0), DAYS), (0.6, 0.3, 0.1))
     one.state["releases"] = [(day + lag, name) for name, day, _ in RELEASES[1:]]
     kept = one.settings.max_tokens == product.settings.max_tokens
@@ -212,7 +212,7 @@ def adopt_releases(rng: np.random.Generator, one: Account, product: Product, qui
 
 
 def words_at(one: Account, when: float) -> dict[str, str]:
-    """The account's choices of words, with the release that it runs."""
+    """Return the account's choices of words, with the release that it runs."""
     release = "1.30"
     for day, name in one.state.get("releases", ()):
         release = name if when > day else release
@@ -220,7 +220,7 @@ def words_at(one: Account, when: float) -> dict[str, str]:
 
 
 def crowd(rng: np.random.Generator, product: Product, world: Honest, stock: Stock) -> list[Account]:
-    """The accounts of a product, with what changes for them and when."""
+    """Create a product's accounts, with later changes."""
     keeps = KEEPS.get(product.kind) or (rng.uniform(0.62, 0.97), rng.uniform(0.82, 1.0), rng.uniform(0.84, 1.0))
     cards = stock.texts("cards", 60) if product.kind == "role_cards" else []
     venue, accounts = address(rng), []
@@ -257,14 +257,14 @@ def crowd(rng: np.random.Generator, product: Product, world: Honest, stock: Stoc
 
 
 def times_of(rng: np.random.Generator, one: Account, count: int) -> np.ndarray:
-    """Times of units at the account's hours. A short life is used evenly. Who begins at once asks within 2.4 hours."""
+    """Return times of units at the account's hours. A short life is used evenly. Accounts that start at once ask within 2.4 hours."""
     end = one.end
     if not count:
         return np.zeros(0)
     if end - one.start < 3:
         return np.sort(rng.uniform(one.start + 0.002, end - 0.01, count))
     times = schedule(rng, one, count)
-    early = times < one.start + 0.0015  # what the schedule cut off at the start
+    early = times < one.start + 0.0015  # removed by the schedule at the start
     times[early] = one.start + rng.uniform(0.002, 1.0, int(early.sum()))
     times = np.sort(np.minimum(times, end - 0.003))
     if one.state.get("at_once"):
@@ -273,7 +273,7 @@ def times_of(rng: np.random.Generator, one: Account, count: int) -> np.ndarray:
 
 
 def without_holidays(rng: np.random.Generator, one: Account, times: np.ndarray) -> np.ndarray:
-    """The times, with four in five of a holiday moved to one of the three days after it."""
+    """Return the times, with four in five of a holiday moved to one of the three days after it."""
     moves = (times.astype(int) == HOLIDAYS.get(one.country, -1)) & (rng.random(len(times)) < 0.8)
     later = times + np.where(moves, rng.integers(1, 4, len(times)), 0)
     return np.sort(np.where(later < one.end - 0.003, later, times))
@@ -292,7 +292,7 @@ def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, peo
     for product, accounts in crowds:
         for one in accounts:
             before, own = len(world.log.rows), spoken.get(one.name)
-            if not own:  # nobody has so many texts
+            if not own:  # no person has so many texts
                 continue
             times = without_holidays(rng, one, times_of(rng, one, units[one.name]))
             if product.kind == "nocode_flow":  # at seven, local time
@@ -332,7 +332,7 @@ def benchmark_fashion(rng: np.random.Generator, world: Honest, stock: Stock) -> 
 
 @dataclass(frozen=True)
 class Firm:
-    """Firms of one kind. What differs by firm stands in tuples, which are cycled."""
+    """Firms of one kind. Values that differ by firm are in tuples, which are cycled."""
 
     kind: str
     firms: int
@@ -341,10 +341,10 @@ class Firm:
     settings: tuple[Settings, ...]
     leads: tuple[str, ...]
     pool: str
-    items: float  # for each account, the mean
+    items: float  # per account, the mean
     start: tuple[float | None, ...] = (None,)  # None: before the log
     spread: float = 0.0  # days
-    late: bool = False  # exponential delays, with `spread` for the mean
+    late: bool = False  # exponential delays with mean `spread`
     end: float = DAYS
     identity: tuple[str, ...] = ("card",)  # card, invoice, expense (own cards, one domain) or own
     domain: float = 1.0  # share of accounts with the firm's domain
@@ -352,7 +352,7 @@ class Firm:
     hosting: bool = False
     declared: tuple[float, str] = (0.0, "")
     dealt: str = "queue"  # at random; own: each its own documents; turns: round robin
-    copies: int = 1  # to how many accounts an item goes
+    copies: int = 1  # number of accounts that get an item
     keeps: float = 0.95
     output: float = 150.0
     life: float = 400.0
@@ -387,7 +387,7 @@ def firm_texts(stock: Stock, firm: Firm, count: int) -> list[str]:
 
 
 def staff(rng: np.random.Generator, firm: Firm, number: int, size: int | None = None, tag: str = "") -> list[Account]:
-    """The accounts of one firm of the kind."""
+    """Create the accounts of one firm of the kind."""
     def of(items: Sequence):
         return items[number % len(items)]
     name, identity, start = f"{firm.kind.replace('_', '')}{number}", of(firm.identity), of(firm.start)
@@ -418,7 +418,7 @@ def staff(rng: np.random.Generator, firm: Firm, number: int, size: int | None = 
 
 
 def deal(rng: np.random.Generator, firm: Firm, accounts: Sequence[Account], count: int) -> list[np.ndarray]:
-    """Which items each account gets."""
+    """Return which items each account gets."""
     if firm.dealt == "own":
         return np.array_split(np.arange(count), np.sort(1 + rng.choice(count - 1, len(accounts) - 1, replace=False)))
     if firm.dealt == "turns":
@@ -525,8 +525,8 @@ class Plan:
     share: float
     start: float
     end: float
-    again: float  # share of failures that come back at another account
-    settings: Settings | None = None  # None: drawn per account
+    again: float  # share of failures retried at another account
+    settings: Settings | None = None  # None: random per account
     hosting: float = 0.0
     fresh: bool = False
 
@@ -577,7 +577,7 @@ def campaign_accounts(rng: np.random.Generator, plan: Plan) -> list[Account]:
 
 
 def deal_queue(rng: np.random.Generator, accounts: Sequence[Account], units: Sequence[Unit], bearer: np.ndarray | None = None, day_and_night: float = 0.0) -> list[Row]:
-    """A queue over the accounts, at random unless the bearers are given, at hours of people but for a share."""
+    """Return requests: a queue over the accounts, at random unless the bearers are given, at human hours except for a share."""
     if bearer is None:
         weight = rng.lognormal(0, 0.5, len(accounts)) * np.array([one.end - one.start for one in accounts])
         bearer = rng.choice(len(accounts), len(units), p=weight / weight.sum())
@@ -591,7 +591,7 @@ def deal_queue(rng: np.random.Generator, accounts: Sequence[Account], units: Seq
     return rows
 
 
-def client_relay(rng, accounts, count, stock, sessions):  # as each style: (…) -> list[Row]
+def client_relay(rng, accounts, count, stock, sessions):  # like each style: (…) -> list[Row]
     product = BY_KIND["agent_cli"]
     rows = deal_queue(rng, accounts, [[]] * int(count / 3.6))
     return [(one, when, render(rng, product, words_at(one, when), next(sessions))) for one, when, _ in rows]
@@ -691,7 +691,7 @@ CAMPAIGN_AWAY = {plan.campaign: (plan.again, 2 * SECOND, 4 * MINUTE) for plan in
 
 
 def status_of(rng: np.random.Generator, day: float, model: str, in_this_minute: int) -> int:
-    """The status of a request: 200, 429 or 500."""
+    """Return the status of a request: 200, 429 or 500."""
     if any(first <= day <= last for first, last in OUTAGES) and rng.random() < 0.6:
         return 500
     if model == DEEP and DEEP_OUTAGE[0] <= day <= DEEP_OUTAGE[1] and rng.random() < 0.7:
@@ -706,7 +706,7 @@ def status_of(rng: np.random.Generator, day: float, model: str, in_this_minute: 
 def repeat_of(
     rng: np.random.Generator, own: Account, away: tuple[float, float, float]
 ) -> tuple[bool, bool, float]:
-    """Whether another account asks, whether a client does at once, and after which delay; 0: nobody asks."""
+    """Return whether another account asks, whether a client does so at once, and the delay; 0: nobody asks."""
     if rng.random() < away[0]:
         return True, False, rng.uniform(*away[1:])
     if own.campaign:
@@ -722,7 +722,7 @@ def fail(row: dict, status: int) -> None:
 
 
 def failures(log: TernLog, accounts: Mapping[str, Account]) -> Counter[str]:
-    """Let requests fail, and let those who do ask again."""
+    """Let requests fail, and let some be asked again."""
     counts: Counter[str] = Counter()
     log.rows.sort(key=lambda row: (row["time"], row["exchange_id"]))
     pools: dict[str, list[str]] = defaultdict(list)
@@ -771,7 +771,7 @@ def failures(log: TernLog, accounts: Mapping[str, Account]) -> Counter[str]:
 
 
 def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: TernLog, seed: int) -> None:
-    """Failures and repeats; then the files."""
+    """Add failures and repeats; then write the files."""
     accounts = {one.name: one for one in (*world.accounts, *campaigns)}
     retries = failures(log, accounts)
     facts = {
@@ -803,7 +803,7 @@ def write_worlds(options: argparse.Namespace) -> None:
 
 
 def write_git_logs(options: argparse.Namespace) -> None:
-    """Write each project's log, as far back as its history is whole: a mirror may lack old parts."""
+    """Write each project's log, as far back as its history is complete: a mirror may lack old parts."""
     options.out.mkdir(parents=True, exist_ok=True)
     for project in PROJECTS:
         name = project.replace("/", "+")

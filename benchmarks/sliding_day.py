@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What a day that slides refuses the honest, beside a calendar's: `python benchmarks/sliding_day.py dev-a`.
+"""What a sliding day refuses the honest, beside a calendar day: `python benchmarks/sliding_day.py dev-a`.
 
 Allowances are set on the first week of other people, and on each account's own, once by calendar days and
 once by sliding ones. Each of the two is applied to the second week by each kind of day. Nobody asks again.
-Bases but shipped scenes need STILLWATCH_RANGE. It knows no attacker, but
+Bases other than shipped scenes need STILLWATCH_RANGE. There is no attacker, but
 
     python benchmarks/sliding_day.py --contests --seeds 1,2 --goals 1000 --out build/same-limits.jsonl
 
-fights the contests of `benchmarks/attackers.py`, whose options follow, with the limits of calendar days and
-sliding days: what a day that slides is worth where the tokens a day stay the same.
+runs the contests of `benchmarks/attackers.py`, whose options follow, with the limits of calendar days and
+sliding days: the value of a sliding day with the same daily tokens.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from stillwatch.terms.window import BLOCKS
 
 
 class CalendarBudgets(Budgets):
-    """Counts days from midnight to midnight, whatever it is asked for."""
+    """Counts days from midnight to midnight, whatever the request."""
 
     def spent(self, place: int, now_us: int, *, sliding: bool = False) -> AccountUsage:
         return super().spent(place, now_us)
@@ -57,7 +57,7 @@ WATCHES = {"calendar": CalendarWatch, "sliding": AllowanceWatch}
 
 
 def allowances(field: HonestBackground, watch: type[AllowanceWatch]) -> Allowances:
-    """Set them by other people's clean days and each account's own."""
+    """Set allowances by other people's clean days and each account's own."""
     other, own = watch(field.clean_until_us), watch(field.clean_until_us)
     assert field.calibration is not None
     other.step(field.calibration.exchanges, field.clean_until_us)

@@ -1,11 +1,11 @@
 """Ten minutes and more of mixed traffic through `stillwatch serve`: `python benchmarks/soak.py --minutes 10`.
 
 Every API, streams, hang-ups, every fault of the tests' upstream. Memory and open files of every process are
-sampled and a line fitted to them; at the end every request that the upstream saw must be one captured row,
-with its tokens. Exit code 1 where a row is missing, there twice or wrong.
+sampled and a line is fitted; at the end every request that the upstream saw must be one captured row, with
+its tokens. Exit code 1 if a row is missing, doubled or wrong.
 
-Memory is compared over tenths of the run (neighbouring samples are not independent of each other), its first
-fifth left out: caches and compiled kernels fill then.
+Memory is compared over tenths of the run (neighbouring samples are not independent), without its first fifth,
+in which caches and compiled kernels fill.
 """
 
 import argparse
@@ -40,13 +40,13 @@ BLOCKS = 8  # the line is fitted to the means of so many parts of the run
 
 @dataclass
 class Samples:
-    """What was measured of each process, by part, beside the seconds since the start."""
+    """Measurements of each process, by part, with the seconds since the start."""
 
     at_s: list[float] = field(default_factory=list)
     rss: dict[str, list[int]] = field(default_factory=dict)
     files: dict[str, list[int]] = field(default_factory=dict)
     lag_s: list[float] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)  # exchanges that the detector holds
+    kept: list[int] = field(default_factory=list)  # exchanges held by the detector
 
     def take(self, contestant: Contestant, begun: float) -> None:
         rss: dict[str, int] = {}
@@ -70,7 +70,7 @@ class Samples:
 
 
 def slope(at_s: list[float], values: list[int]) -> tuple[float, float, float]:
-    """MB an hour with its 95 % interval, by the means of BLOCKS parts of the run after its first fifth."""
+    """Return MB per hour with its 95 % interval, by the means of BLOCKS parts after the run's first fifth."""
     keep = len(at_s) // 5
     blocks = min(BLOCKS, len(at_s) - keep)
     if blocks < 3:
@@ -83,7 +83,7 @@ def slope(at_s: list[float], values: list[int]) -> tuple[float, float, float]:
 
 
 class Upstream:
-    """The tests' upstream as a process of its own, and what it has seen."""
+    """The tests' upstream in its own process, and the requests it saw."""
 
     def __init__(self) -> None:
         command = [sys.executable, "upstream.py", "--port", "0", "--light"]
@@ -97,7 +97,7 @@ class Upstream:
         return int(self.url.rpartition(":")[2])
 
     def look(self) -> None:
-        """Fetch what it has seen until now."""
+        """Fetch the requests it has seen so far."""
         with urllib.request.urlopen(f"{self.url}/__seen", timeout=120) as reply:
             for one in json.load(reply)["seen"]:
                 headers = {name.lower(): value for name, value in one.pop("headers")}
@@ -113,18 +113,18 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 @dataclass
 class Tally:
-    """Rows beside what the upstream saw."""
+    """Rows compared with the requests that the upstream saw."""
 
     sent: int = 0
     forwarded: int = 0
     rows: int = 0
     missing: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
-    unseen: list[str] = field(default_factory=list)  # rows that say the upstream was asked, and it was not
+    unseen: list[str] = field(default_factory=list)  # rows that claim an upstream request that did not happen
     told_exactly: int = 0
     told_wrong: list[str] = field(default_factory=list)
     estimated: int = 0
-    estimated_off: float = 0.0  # of all estimated tokens, the share by which the sum is off
+    estimated_off: float = 0.0  # relative error of the sum of all estimated tokens
 
     @property
     def right(self) -> bool:
@@ -154,7 +154,7 @@ def tally(traffic: Traffic, seen: dict[int, dict[str, Any]], rows: list[dict[str
         if row["outcome"] != "complete" or row["status"] != 200 or one.path == "/v1/embeddings":
             continue
         if one.fault in ("error-event", "bad-json", "gzip"):
-            continue  # no usage that could be read comes with those
+            continue  # these have no readable usage
         silent = "completions" in one.path and not one.usage
         if one.stream and (silent or one.fault == "multi-line"):  # no usage, or none on one line
             found.estimated += 1
@@ -172,7 +172,7 @@ def tally(traffic: Traffic, seen: dict[int, dict[str, Any]], rows: list[dict[str
 
 
 async def drive(traffic: Traffic, contestant: Contestant, given: argparse.Namespace) -> Samples:
-    """Traffic for so long, measured every few seconds."""
+    """Run traffic for so long, measured every few seconds."""
     samples, begun = Samples(), time.monotonic()
     until = begun + given.minutes * 60
     running = asyncio.ensure_future(traffic.run(given.connections, until))
@@ -192,7 +192,7 @@ async def drive(traffic: Traffic, contestant: Contestant, given: argparse.Namesp
 
 
 def wait_for_rows(folder: Path, limit_s: float = 60.0) -> list[dict[str, Any]]:
-    """The rows once their number stands still for three seconds."""
+    """Return the rows once their number is stable for three seconds."""
     before, still, until = -1, 0, time.monotonic() + limit_s
     while still < 3 and time.monotonic() < until:
         time.sleep(1)
@@ -223,7 +223,7 @@ def report(found: Tally, samples: Samples, traffic: Traffic, given: argparse.Nam
         lines.append(
             f"| {part} | {', '.join(mb)} | {mid:+,.1f} ({low:+,.1f} to {high:+,.1f}) | {', '.join(counts)} |"
         )
-    if "detector" in samples.rss:  # it grows by what it keeps, up to a bound: benchmarks/soak_detector.py
+    if "detector" in samples.rss:  # it grows to a bound with what it holds: benchmarks/soak_detector.py
         first = len(samples.kept) // 5
         more = samples.kept[-1] - samples.kept[first]
         each = (samples.rss["detector"][-1] - samples.rss["detector"][first]) / max(more, 1)

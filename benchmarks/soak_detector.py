@@ -1,9 +1,9 @@
-"""Days of traffic past the detector in minutes: `python benchmarks/soak_detector.py --hours 30`.
+"""Days of traffic through the detector in minutes: `python benchmarks/soak_detector.py --hours 30`.
 
-The detector keeps exchanges up to a bound (`detector_memory_mb` in serve.json), so that its
-memory grows until the bound is reached and must stand still from then on. Here the bound is reached early:
-each hour of event time brings many exchanges, each with a user agent of its own, written as segments as the
-recorder does; the real detector reads, looks and saves. A line is fitted to the hours after the bound.
+The detector holds exchanges up to a bound (`detector_memory_mb` in serve.json), so its memory grows until the
+bound is reached and must be constant afterwards. Here the bound is reached early: each hour of event time has
+many exchanges, each with its own user agent, written as segments like the recorder's; the real detector
+reads, evaluates and saves. A line is fitted to the hours after the bound.
 """
 
 import json
@@ -37,7 +37,7 @@ MEMORY_MB = 512
 
 
 def traffic(dice: random.Random, hour: int, count: int) -> Iterator[Row]:
-    """An hour's exchanges: every account its own wording, every exchange its own user agent."""
+    """Yield an hour's exchanges: each account has its own wording, each exchange its own user agent."""
     for k in range(count):
         account = dice.randrange(ACCOUNTS)
         yield {
@@ -59,7 +59,7 @@ def traffic(dice: random.Random, hour: int, count: int) -> Iterator[Row]:
 
 
 def run(folder_path: Path, hours: int, count: int) -> tuple[list[int], list[int]]:
-    """(exchanges kept, bytes of memory held) at the end of each hour."""
+    """Return (exchanges held, bytes of memory held) at the end of each hour."""
     folder = open_folder(folder_path)
     place_terms(folder, None)
     sketcher = Sketcher(derive(folder.secret(), PURPOSE))
@@ -93,7 +93,7 @@ def main() -> None:
         kept, held = run(Path(made) / "serve", given.hours, given.an_hour)
     bound = exchanges_in(MEMORY_MB)
     full = next((k for k, n in enumerate(kept) if n + given.an_hour > bound), len(kept))
-    after = np.array(held[full + 2 :]) / 1e6  # the first looks at so many are still finding their room
+    after = np.array(held[full + 2 :]) / 1e6  # memory still settles in the first evaluations of so many
     line = stats.linregress(np.arange(len(after)), after)
     reach = float(stats.t.ppf(0.975, len(after) - 2)) * line.stderr
     mb = [f"{value / 1e6:,.0f} MB" for value in (held[0], held[full], held[-1])]

@@ -1,8 +1,7 @@
-"""How fast a scan is and how much memory it takes: `make bench`, or with `--sizes 0.1,1`, or `--crowd`.
+"""The speed and memory of a scan: `make bench`, or with `--sizes 0.1,1`, or `--crowd`.
 
 For each size a log is made (speed_log.py), DuckDB reads every column of it that a scan reads, and a process
-of its own scans it. Times are wall seconds, whatever else the machine does meanwhile: trust CPU seconds and
-ratios.
+of its own scans it. Times are wall seconds, including the machine's other work: trust CPU seconds and ratios.
 """
 
 import argparse
@@ -58,7 +57,7 @@ def scan(log: Path, accounts: Path, threads: int) -> dict:
 
 
 def plain_scan(log: Path, threads: int) -> dict:
-    """DuckDB reads the same columns of the same file, every value of them."""
+    """Let DuckDB read the same columns of the same file, every value of them."""
     schema = pq.read_schema(log)
     wanted = []
     for name in RECORD.names:
@@ -79,7 +78,7 @@ def plain_scan(log: Path, threads: int) -> dict:
 
 
 def apart(what: str, log: Path, accounts: Path, threads: int) -> dict:
-    """Measure in a process of its own, so that one size's memory is not another's."""
+    """Measure in a process of its own, so that sizes do not share memory."""
     command = [
         sys.executable,
         __file__,
@@ -95,7 +94,7 @@ def apart(what: str, log: Path, accounts: Path, threads: int) -> dict:
 
 
 def shown(sizes: list[dict]) -> str:
-    """The figures for people, a column per size."""
+    """Format the figures, a column per size."""
     lines = [("", *(f"{s['exchanges']:,} exchanges" for s in sizes))]
     lines.append(("accounts", *(f"{s['accounts']:,}" for s in sizes)))
     for stage, name in STAGES.items():
@@ -126,7 +125,7 @@ def shown(sizes: list[dict]) -> str:
 
 
 def main() -> None:
-    """Measure the sizes asked for, or one process's part of it."""
+    """Measure the requested sizes, or one process's part of one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="0.1,1,16", help="millions of exchanges, comma between")
     parser.add_argument("--shared", type=Path, default=Path("../shared/range"), help="where dev-a lies")

@@ -1,16 +1,15 @@
 """Make logs of any size for the speed benchmark by repeating a scene.
 
-Every copy has ids, conversations, end users and wording of its own: in each text a fixed three fifths of
-the words are spelt anew, letter by letter, with the copy's key, so that a copy shares wording inside itself
-and with no other. (Lexical classes and texts in other scripts are what this does not keep.) The first nine
-copies have accounts, organisations, payment and networks of their own; further copies are further work of
-the same accounts, so that sixteen million exchanges come from 24,000 accounts. Days are written in order,
-as a real log is.
+Every copy has its own ids, conversations, end users and wording: in each text a fixed three fifths of the
+words are respelled, letter by letter, with the copy's key, so that a copy shares wording within itself and
+with no other. (Lexical classes and texts in other scripts are not preserved.) The first nine copies have
+their own accounts, organisations, payment and networks; further copies are further work of the same accounts,
+so that sixteen million exchanges come from 24,000 accounts. Days are written in order, as in a real log.
 
-`crowd=True` makes another log, of many accounts that ask little: every copy has accounts of its own and keeps
-`KEPT` of its exchanges, campaigns stand in one copy of `CAMPAIGN_COPIES`, and copies share wording: system
-texts, and the words that one in `EVERYDAY` of the scene's prompts has, are everybody's. A released template
-so has as many users as there are copies times its users in the scene.
+`crowd=True` makes another log, of many accounts with few requests: every copy has its own accounts and keeps
+`KEPT` of its exchanges, campaigns are in one copy of `CAMPAIGN_COPIES`, and copies share wording: system
+texts, and the words that one in `EVERYDAY` of the scene's prompts has. So a released template has as many
+users as there are copies times its users in the scene.
 """
 
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ KEPT, CAMPAIGN_COPIES, EVERYDAY = 0.36, 50, 50  # of a crowd: 16 million exchang
 
 @dataclass(frozen=True)
 class _Crowd:
-    """What copies of a crowd have in common, and what of a scene each keeps."""
+    """What copies of a crowd share, and which part of a scene each keeps."""
 
     everyday: np.ndarray  # hashes of words, sorted
     honest: pa.Array  # accounts
@@ -43,7 +42,7 @@ class _Crowd:
 
 
 def make(scene: Path, folder: Path, copies: int, *, crowd: bool = False) -> tuple[Path, Path]:
-    """Write a log of `copies` times the scene and its accounts table; both paths. What is there is kept."""
+    """Write a log of `copies` times the scene and its accounts table, unless they exist; return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{'crowd-' if crowd else ''}{copies}.parquet"
     log, accounts = folder / f"exchanges-{name}", folder / f"accounts-{name}"
@@ -87,7 +86,7 @@ def _crowd_of(scene: Path, source: pa.Table) -> _Crowd:
 
 
 def _copied(table: pa.Table, copy: int, crowd: _Crowd | None) -> pa.Table:
-    """One copy of some of the scene's rows."""
+    """Return one copy of some of the scene's rows."""
     group = copy if crowd else copy % GROUPS
     if crowd:
         table = crowd.keep(table, copy)
@@ -109,15 +108,15 @@ def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
 
 
 def _owned(table: pa.Table, number: int, names: tuple[str, ...]) -> pa.Table:
-    """The table with a number added to every value of some columns."""
+    """Return the table with a number added to every value of some columns."""
     for name in names:
         table = _with(table, name, pc.binary_join_element_wise(table[name], f"{number:03d}", "-"))
     return table
 
 
 def _elsewhere(addresses: pa.ChunkedArray, group: int) -> pa.Array:
-    """Every IPv4 address in another network, a network's addresses together."""
-    offset = group if group < GROUPS else group * 2_246_822_519  # of a crowd some copies' networks meet
+    """Move every IPv4 address to another network, with a network's addresses together."""
+    offset = group if group < GROUPS else group * 2_246_822_519  # some copies' networks of a crowd collide
     coded = addresses.combine_chunks().dictionary_encode()
     moved = []
     for address in coded.dictionary.to_pylist():
@@ -139,7 +138,7 @@ def _respelt(texts: pa.Array, key: np.ndarray, everyday: np.ndarray | None) -> p
 
 
 def _letters(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """(bytes of all texts, where each begins and the last ends)."""
+    """Return (bytes of all texts, offsets of each one's start and of the last one's end)."""
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
     letters = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]].copy() if data else np.zeros(0, np.uint8)
@@ -150,16 +149,16 @@ def _letters(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 class _Words:
     """The words of ASCII letters of some texts."""
 
-    inside: np.ndarray  # of each byte: whether a word has it
+    inside: np.ndarray  # of each byte: whether it is in a word
     word: np.ndarray  # of each byte: the latest word
     begin: np.ndarray  # of each word
-    value: np.ndarray  # of each word: its hash, whatever its case
+    value: np.ndarray  # of each word: its case-insensitive hash
 
 
 def _words(letters: np.ndarray, ends: np.ndarray) -> _Words:
     inside = (letters < 128) & ((letters | 32) >= 97) & ((letters | 32) <= 122)
     first = inside & ~np.r_[False, inside[:-1]]
-    opening = ends[:-1][ends[:-1] < len(letters)]  # a word does not go on in the next text
+    opening = ends[:-1][ends[:-1] < len(letters)]  # a word does not continue in the next text
     first[opening] = inside[opening]
     begin, word = np.flatnonzero(first), np.cumsum(first) - 1
     length = np.bincount(word[inside], minlength=len(begin))
@@ -171,7 +170,7 @@ def _words(letters: np.ndarray, ends: np.ndarray) -> _Words:
 
 
 def _respell(letters: np.ndarray, words: _Words, key: np.ndarray, everyday: np.ndarray | None) -> None:
-    """Spell nine tenths of the words anew, or all but the everyday ones, in place; equal words stay equal."""
+    """Respell nine tenths of the words, or all but the everyday ones, in place; equal words stay equal."""
     value = words.value
     respelt = (
         (value >> np.uint64(20)) % np.uint64(10) < np.uint64(9)

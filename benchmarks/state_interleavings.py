@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
-"""Whether a key, revocation, block or standing can be lost or come back, whatever happens to the processes.
+"""Can a key, revocation, block or status be lost or come back, whatever happens to the processes?
 
     python benchmarks/state_interleavings.py --n 1000 --seed 1 --worlds 4
     python benchmarks/state_interleavings.py --cases --n 1000    # the database of cases
     python benchmarks/state_interleavings.py --postgres --n 200  # kept in PostgreSQL, which is killed as well
 
-Each interleaving lets several things happen at once to a real `stillwatch serve` with two workers: changes
-by the command line and by the admin port, two of them of one account; processes killed, stopped for a moment
-or without room on the disk; restarts, hand-overs. In some the folder is copied while it is served, or a copy
-is put back, also while it is served. One moment in four is a bad one, in which accidents come together. All
-the time clients try keys that must not work. After each, everything
-that was answered with success is compared with what the store says, with what clients get and with what
-/health claims. It ends with 1 where anything differs.
+Each interleaving lets several things happen at once to a real `stillwatch serve` with two workers: changes by
+the command line and by the admin port, two of them of one account; processes killed, paused or with a full
+disk; restarts, hand-overs. In some the folder is copied while it is served, or a copy is put back, also while
+it is served. In a quarter, accidents coincide. All the time clients try keys that must not work. After
+each, everything acknowledged is compared with the store, with what clients get and with /health. It exits
+with 1 if anything differs.
 """
 
 import argparse
@@ -54,12 +53,10 @@ from upstream import Upstream  # noqa: E402
 
 CLAIM = re.compile(r"every worker applies keys and standings of revision (\d+)")
 WRITTEN, NOT_IN_FORCE = (0, 200, 201, 3, 504), (3, 504)
-FAULTS = (70, 99)  # exit codes of a command that met what it should not
-NO_ROOM_BYTES = 4096  # a file may grow no further: not one page of SQLite's log finds room
-ANSWER_S = (
-    120  # whoever gives up earlier on a laden machine takes what is written after that for a wrong fact
-)
-TRIES = 4  # of one key, to meet both workers
+FAULTS = (70, 99)  # exit codes of a command that met an unexpected error
+NO_ROOM_BYTES = 4096  # files may grow no further: not even one page of SQLite's log fits
+ANSWER_S = 120  # on a loaded machine a shorter wait would mistake a late write for a wrong fact
+TRIES = 4  # with one key, to reach both workers
 BAD_MOMENT = 5  # in one of four each accident is so many times as likely
 COMMAND_LINE = """
 import pydantic, uvicorn, zoneinfo
@@ -81,10 +78,10 @@ class Key:
 
 @dataclass
 class Facts:
-    """What must be so: everything that was answered with success."""
+    """The expected facts: everything acknowledged."""
 
     keys: dict[str, Key] = field(default_factory=dict)  # by id
-    strangers: set[str] = field(default_factory=set)  # keys that were issued, and nobody was told
+    strangers: set[str] = field(default_factory=set)  # keys that were issued without acknowledgement
     actions: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # by account: number, step
 
     def step(self, account: str) -> str:
@@ -92,7 +89,7 @@ class Facts:
 
 
 class Served:
-    """One real `stillwatch serve`, and what can happen to its processes."""
+    """One real `stillwatch serve`, and accidents of its processes."""
 
     def __init__(self, place: Path, upstream: str, command: ForkedCommands, *more: str) -> None:
         self.place, self.folder, self._command = place, place / "serve", command
@@ -109,7 +106,7 @@ class Served:
         return (self.place / "log").read_text(errors="replace")
 
     def note(self, text: str) -> None:
-        """Write into serve's log what was done to it, and when."""
+        """Write to serve's log what was done to it, and when."""
         with (self.place / "log").open("a") as log:
             log.write(f"--- {time.strftime('%H:%M:%S')} {text}\n")
 
@@ -118,7 +115,7 @@ class Served:
         self.note(f"started as {self.pid}")
 
     def tree(self) -> list[int]:
-        """The supervisor, then its processes."""
+        """Return the supervisor, then its processes."""
         found = [self.pid]
         for path in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError, ValueError, IndexError):
@@ -130,7 +127,7 @@ class Served:
         return [pid for pid in self.tree() if b"worker-" in _cmdline(pid)]
 
     def stop(self, number: int, *, alone: bool = False) -> None:
-        """End the supervisor, and with SIGKILL all the others, which end without it too."""
+        """End the supervisor, and with SIGKILL all the others, which also end without it."""
         tree = self.tree()
         self.note(f"{signal.Signals(number).name} for {tree}{', the first alone' if alone else ''}")
         for pid in tree if number == signal.SIGKILL and not alone else tree[:1]:
@@ -140,7 +137,7 @@ class Served:
         until(lambda: not [p for p in tree if b"stillwatch" in _cmdline(p)], 60, "the tree is gone")
 
     def limit_files(self, most_bytes: int) -> None:
-        """Let no file of its processes grow beyond so much; what it begins in this moment as well."""
+        """Let no file of its processes exceed a size, including files created just now."""
         for _ in range(2):
             for pid in self.tree():
                 with suppress(ProcessLookupError):
@@ -171,7 +168,7 @@ class Served:
         return self.ask(self.port, "GET", "/v1/models", key=key)[0]
 
     def settled(self) -> dict[str, str]:
-        """Wait until /health says that both workers serve and go by what is written down; give its texts."""
+        """Wait until /health reports that both workers serve and apply the recorded state; return texts."""
 
         def ready() -> dict[str, str] | None:
             if not is_there(self.pid):
@@ -186,7 +183,7 @@ class Served:
 
 
 class World:
-    """A gateway that is served, what must be so of it, and what people and accidents do to it."""
+    """A served gateway, its expected facts, and what people and accidents do to it."""
 
     def __init__(
         self, place: Path, upstream: str, seed: int, fleet: postgres_server.PostgresServer | None = None
@@ -203,8 +200,8 @@ class World:
         self.served = Served(place, upstream, self.command, *more)
         self.folder, self._number = self.served.folder, 0
         self._lock, self._quiet, self._restarting = threading.RLock(), threading.Lock(), threading.Lock()
-        self._busy: Counter[str] = Counter()  # keys and accounts that are being changed, by how many
-        self._begun: Counter[str] = Counter()  # changes of each that were begun
+        self._busy: Counter[str] = Counter()  # keys and accounts that are being changed -> how many changes
+        self._begun: Counter[str] = Counter()  # changes of each that were started
         self._forget()
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -212,9 +209,9 @@ class World:
 
     def _forget(self) -> None:
         self.answers: list[str] = []
-        self._unsure: set[str] = set()  # keys and accounts of which nobody was told how they are now
-        self._loose: set[str] = set()  # of which somebody was told: not in force everywhere
-        self._lost_issues = 0  # keys that were issued, perhaps, and nobody was told
+        self._unsure: set[str] = set()  # keys and accounts in an unknown state
+        self._loose: set[str] = set()  # those reported as not in force everywhere
+        self._lost_issues = 0  # keys possibly issued without acknowledgement
 
     def wrong(self, text: str) -> None:
         self.outcome.wrong.append(f"{text}; after {self.answers}")
@@ -222,7 +219,7 @@ class World:
     # --- what people do ---
 
     def _tell(self, words: tuple[str, ...], path: str, body: object) -> tuple[int, Any]:
-        """Make a change by the command line, one in ten without room on its disk, or by the admin port."""
+        """Make a change by the command line, one in ten with a full disk, or by the admin port."""
         way = self.random.random()
         if way < 0.5:
             code, answer = self.served.admin("POST", path, body)
@@ -238,7 +235,7 @@ class World:
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[None]:
-        """A key or an account is changed by now: nobody knows how it is."""
+        """Mark a key or an account as being changed: its state is unknown."""
         with self._lock:
             self._busy[name] += 1
             self._begun[name] += 1
@@ -249,7 +246,7 @@ class World:
                 self._busy[name] -= 1
 
     def _written(self, what: str, code: int, name: str) -> bool:
-        """Note an answer. True where it is one of success."""
+        """Record an answer. Return whether it is a success."""
         self.outcome.did[what] += 1
         self.outcome.not_confirmed += code in NOT_IN_FORCE
         self.answers.append(f"{what} {name}: {code}")
@@ -284,7 +281,7 @@ class World:
         self._try(key_id, "revoked")
 
     def stand(self, key_id: str) -> None:
-        """Block an account, lift that, take another step, or take the last action back."""
+        """Block an account, lift that, take another step, or undo the last action."""
         account = self.facts.keys[key_id].account
         with self._changing(account):
             actions = self.facts.actions.get(account, [])
@@ -305,11 +302,11 @@ class World:
                 if self._written(f"{step}s", code, account):
                     self.facts.actions[account] = now
                 if self._busy[account] > 1:
-                    self._unsure.add(account)  # of two at once nobody knows which was the last
+                    self._unsure.add(account)  # of two at once the last one is unknown
         self._try(key_id, step)
 
     def race(self, key_id: str) -> None:
-        """Two change one account, and two revoke one key, at once."""
+        """Change one account twice, or revoke one key twice, at once."""
         self._at_once([lambda what=what: what(key_id) for what in (self.stand, self.stand, self.revoke)])
 
     def kill_command(self, key_id: str) -> None:
@@ -322,7 +319,7 @@ class World:
     # --- what clients get ---
 
     def _allowed(self, key_id: str) -> set[int]:
-        """The statuses that a client may get with a key now."""
+        """Return the statuses that a client may get with a key now."""
         key = self.facts.keys[key_id]
         open_names = self._loose | self._unsure | {name for name, count in self._busy.items() if count}
         if key.revoked:
@@ -333,7 +330,7 @@ class World:
         return found | ({401} if key_id in open_names else set())
 
     def _try(self, key_id: str, when: str, times: int = TRIES) -> None:
-        """Be a client. What was answered with success is in force, wherever it asks; no answer is none."""
+        """Be a client. Acknowledged changes are in force everywhere; no answer counts as none."""
         for _ in range(times):
             with self._lock:
                 key = self.facts.keys[key_id]
@@ -346,16 +343,16 @@ class World:
                     return
 
     def _watch(self) -> None:
-        """Be a client all the time: what was revoked or blocked is so at each moment, restarts or not."""
+        """Be a client all the time: revoked or blocked keys are always refused, also during restarts."""
         draws = random.Random(0)
         took_s = 0.0
-        while not self._ended.wait(0.05 + 5 * took_s):  # no more than a sixth of what one process may have
+        while not self._ended.wait(0.05 + 5 * took_s):  # at most a sixth of one process's capacity
             began = time.monotonic()
             with self._quiet:
                 with self._lock:
                     shut = [key_id for key_id in self.facts.keys if 200 not in self._allowed(key_id)]
                 if shut:
-                    # the last ones: what was shut just now is what a restart may forget
+                    # the last ones: a restart is most likely to lose a recent change
                     self._try(draws.choice(shut[-20:] if draws.random() < 0.5 else shut), "in between", 1)
                     self.outcome.did["requests in between"] += 1
                     took_s = time.monotonic() - began
@@ -368,7 +365,7 @@ class World:
         self.outcome.did["workers ended"] += 1
 
     def freeze_worker(self) -> None:
-        """A worker is stopped for a moment: it goes by what it knew, and does not say so."""
+        """Pause a worker for a moment: it applies its old state, without a heartbeat."""
         frozen = self.served.workers()[-1:]
         for pid in frozen:
             _send(pid, signal.SIGSTOP)
@@ -378,14 +375,14 @@ class World:
         self.outcome.did["workers frozen"] += 1
 
     def fill_disk(self) -> None:
-        """For a moment the gateway's processes can write no page of a database, or nothing at all."""
+        """Let the gateway's processes write no page of a database, or nothing at all, for a moment."""
         self.served.limit_files(self.random.choice((0, NO_ROOM_BYTES)))
         time.sleep(self.random.uniform(0.1, 0.8))
         self.served.limit_files(resource.RLIM_INFINITY)
         self.outcome.did["full disks"] += 1
 
     def restart(self, number: int) -> None:
-        """Once or twice, so that what has just begun is ended too; for a while nobody serves."""
+        """Restart once or twice, so that a starting process is ended too; for a while nobody serves."""
         with self._restarting:
             for _ in range(self.random.choice((1, 1, 2))):
                 self.served.stop(number, alone=self.random.random() < 0.5)
@@ -395,13 +392,13 @@ class World:
                 time.sleep(self.random.uniform(0.0, 2.0))
 
     def make_way(self) -> None:
-        """Let another gateway follow in the same process; nobody waits for it to be done."""
+        """Let another gateway replace it in the same process; nobody waits for the end."""
         self.served.note(f"SIGUSR2 for {self.served.pid}")
         _send(self.served.pid, signal.SIGUSR2)
         self.outcome.did["hand-overs"] += 1
 
     def lose_database(self) -> None:
-        """PostgreSQL is ended or killed, and comes again after a moment."""
+        """Stop or kill PostgreSQL, which restarts after a moment."""
         assert self._fleet is not None
         self._fleet.stop(self.random.choice((signal.SIGINT, signal.SIGKILL)))
         time.sleep(self.random.uniform(0.0, 1.0))
@@ -409,7 +406,7 @@ class World:
         self.outcome.did["ends of PostgreSQL"] += 1
 
     def copy(self) -> None:
-        """As docs/operations.md says, or the files as they are."""
+        """Copy as in docs/operations.md, or the plain files."""
         to = self.served.place / f"copy-{len(self.copies)}"
         backs_up = self.random.random() < 0.5
         left_out = ["run", "wal", "segments", "detector", *(["state.db*", "state.mark"] if backs_up else [])]
@@ -422,7 +419,7 @@ class World:
         self.outcome.did["copies made"] += 1
 
     def put_back(self) -> None:
-        """Put a copy in the place of the folder or over it; or, while it is served, another folder there."""
+        """Replace the folder by a copy or overwrite it; or, while it is served, put another folder there."""
         with self._quiet:
             copied, facts = self.random.choice(self.copies)
             how = self.random.choice(("in the place of the folder", "over the folder", "while it is served"))
@@ -435,14 +432,14 @@ class World:
             if how == "in the place of the folder":
                 shutil.rmtree(self.folder)
             elif how == "over the folder":
-                for path in self.folder.glob("state.db-*"):  # as docs/operations.md says
+                for path in self.folder.glob("state.db-*"):  # as in docs/operations.md
                     path.unlink()
             shutil.copytree(copied, self.folder, dirs_exist_ok=True)
             self.facts = copy.deepcopy(facts)
             if how == "while it is served":
                 until(self._follows, 180, "workers that go by the folder that was put there")
         if how == "while it is served":
-            self._change_things([])  # the gateway goes by the new folder until it is started anew
+            self._change_things([])  # the gateway uses the new folder until it is restarted
             self.served.stop(self.random.choice((signal.SIGKILL, signal.SIGTERM)))
         self.served.start()
         if not is_newest and "put back" not in self.served.settled()["standings"]:
@@ -487,13 +484,13 @@ class World:
                 (self.make_way, 0.025),
                 *([(self.lose_database, 0.08)] if self._fleet else []),
             ]
-            trouble = self.random.choice((1, 1, 1, BAD_MOMENT))  # accidents come together
+            trouble = self.random.choice((1, 1, 1, BAD_MOMENT))  # accidents coincide
             self._change_things([what for what, share in happens if self.random.random() < trouble * share])
         self.outcome.interleavings += 1
         self.compare()
 
     def compare(self) -> None:
-        """Compare what must be so with the store, with what clients get, and with what /health says."""
+        """Compare the expected facts with the store, with what clients get, and with /health."""
         if self._url is not None:
             until(self._is_up_to_date, 60, "a copy of what the fleet's database holds")
         self.served.settled()
@@ -517,7 +514,7 @@ class World:
             if key_id not in stored:
                 self.wrong(f"key lost: {key_id}")
                 continue
-            if key_id in self._unsure:  # nobody was told: what is written down counts
+            if key_id in self._unsure:  # unacknowledged: the stored state counts
                 key.revoked |= stored[key_id]
             if stored[key_id] != key.revoked:
                 self.wrong(f"revocation {'lost' if key.revoked else 'out of nowhere'}: {key_id}")
@@ -537,7 +534,7 @@ class World:
     def _is_up_to_date(self) -> bool:
         with psycopg.connect(self._url or "", options="-c search_path=stillwatch_gateway") as db:
             row = db.execute("SELECT revision FROM fleet").fetchone()
-        with suppress(StateError):  # in a moment it is opened anew
+        with suppress(StateError):  # reopened in a moment
             return row == (load_tables(self.folder / "state.db").revision,)
         return False
 
@@ -565,7 +562,7 @@ class World:
 
 
 def _version(folder: Path) -> tuple[str, int]:
-    """Which state lies in a folder: a copy of the newest one takes nothing back, and nobody need say so."""
+    """Return which state a folder has: a copy of the newest one reverts nothing and needs no report."""
     tables = load_tables(folder / "state.db")
     return tables.generation, tables.revision
 
@@ -596,9 +593,9 @@ def interleave(
     in_postgres: bool = False,
     keep: Path | None = None,
 ) -> Outcome:
-    """Let `n` interleavings happen, or as many as fit in the time.
+    """Run `n` interleavings, or as many as fit in the time.
 
-    keep: a folder that gets serve's log, and how each process ended.
+    keep: a folder for serve's log, and each process's end.
     """
     end = time.monotonic() + seconds
     with ExitStack() as ends:

@@ -6,13 +6,12 @@
     python benchmarks/ten_cases.py compare /tmp/ten
 
 `make` scans each world, makes cases of its findings, and opens a case by hand from each lead. Of these it
-draws ten, four honest crowds at least where there are so many, and of either kind up to half whose label is
-wrong (findings that are honest crowds, leads that are harvests): who believes the labels shall not be right
-by that. The truth decides how many of which kind and is never shown. The folder's name stands on each page:
-give worlds names that say nothing. `serve` opens a console for each world, with its log, and prints the
-addresses of the ten and a log-in. Whoever judges writes FOLDER/verdicts.csv: case,verdict,began,ended with
-`harvest` or `honest`, and times (UTC) as 09:41:30. `compare` reads the truth: a case is a harvest where most
-of its accounts are a campaign's.
+draws ten: if possible four honest crowds at least, and up to half of either kind with a wrong label (findings
+that are honest crowds, leads that are harvests), so that trusting the labels does not help. The truth decides
+how many of which kind and is never shown. The folder's name is on each page: give worlds names that reveal
+nothing. `serve` opens a console for each world, with its log, and prints the addresses of the ten and a
+log-in. The judge writes FOLDER/verdicts.csv: case,verdict,began,ended with `harvest` or `honest`, and times
+(UTC) as 09:41:30. `compare` reads the truth: a case is a harvest if most of its accounts are a campaign's.
 """
 
 import csv
@@ -73,7 +72,7 @@ def make(folder: Path, worlds: list[Path]) -> None:
 
 
 def draw(found: list[dict[str, str]], chosen: random.Random) -> list[dict[str, str]]:
-    """Draw ten cases of which the label says as little as it can."""
+    """Draw ten cases whose labels reveal as little as possible."""
     shuffled = chosen.sample(found, len(found))
     honest = [case for case in shuffled if case["truth"] == "honest"]
     others = [case for case in shuffled if case["truth"] != "honest"]
@@ -83,7 +82,7 @@ def draw(found: list[dict[str, str]], chosen: random.Random) -> list[dict[str, s
 
 
 def misled_half(cases: list[dict[str, str]], wanted: int, label: str) -> list[dict[str, str]]:
-    """Give so many cases, up to half of them with another label than this, the one that fits."""
+    """Return so many cases, up to half of them with a label other than the fitting one, `label`."""
     wrong = [case for case in cases if case["label"] != label]
     few = wrong[: wanted // 2]
     right = [case for case in cases if case["label"] == label][: wanted - len(few)]
@@ -91,7 +90,7 @@ def misled_half(cases: list[dict[str, str]], wanted: int, label: str) -> list[di
 
 
 def cases_of(report: Path, world: Path) -> list[dict[str, str]]:
-    """Make a report's cases, and give each with what it is in truth."""
+    """Make a report's cases, and return each with its truth."""
     now_us = time.time_ns() // 1000
     with ConsolePlace(report).open(make=True) as store:
         fold(store, load(report), now_us, f"report {report.name}")
@@ -99,7 +98,7 @@ def cases_of(report: Path, world: Path) -> list[dict[str, str]]:
             try:
                 open_case(store, one.lead.id, who=ANALYST, why="to be judged", now_us=now_us)
             except CaseError:
-                continue  # it is a case, or all its accounts are in some
+                continue  # already a case, or all its accounts are in some
         people.add(store, ANALYST, UserRole.ANALYST, PASSWORD, who="ten_cases", now_us=now_us)
         every = queue(store, Filter(limit=1_000), now_us).cases
         return [
@@ -113,13 +112,13 @@ def cases_of(report: Path, world: Path) -> list[dict[str, str]]:
 
 
 def accounts_of(store: Store, case: str) -> tuple[str, ...]:
-    """Give the accounts that a case names, those too whose home is another case."""
+    """Return the accounts that a case names, including those whose home is another case."""
     found = members_of(store, case, limit=100_000)[0]
     return tuple(one.account for one in found if one.moved_to is None)
 
 
 def truth_of(world: Path, accounts: tuple[str, ...]) -> tuple[str, str]:
-    """Say whether a case is a harvest or honest in truth, and of which accounts it is."""
+    """Return whether a case is a harvest or honest in truth, and its accounts."""
     rows = pq.read_table(world / "truth.parquet", columns=["account", "kind", "campaign"]).to_pylist()
     told = {row["account"]: row["campaign"] or row["kind"] for row in rows}
     hostile = {row["account"] for row in rows if row["campaign"]}
@@ -145,7 +144,7 @@ def serve(folder: Path) -> None:
 
 
 def compare(folder: Path) -> None:
-    """Print each verdict beside the truth, and what it took."""
+    """Print each verdict beside the truth, and the time taken."""
     ten = {case["case"]: Path(case["world"]) for case in json.loads((folder / "ten.json").read_text())}
     with (folder / "verdicts.csv").open() as file:
         given = list(csv.DictReader(file))

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product, group or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a product, group or campaign is one line
 """A world by a tenth author: organised honest groups beside an ordinary majority, with and without campaigns.
 
     python benchmarks/tenth_author.py --range ../shared/range/corpora --people people.parquet people7.parquet --texts texts6.parquet --out worlds
     python benchmarks/tenth_author.py --count worlds/tenth
 
 Writes worlds/tenth and worlds/tenth-quiet in the format of the fourth to ninth author's worlds, whose helpers it uses.
-`--count` prints a world's table of kinds. The rules stand in tenth_author.md, which is written beside the world. They
-were committed before this script existed. No text of a source is in this script.
+`--count` prints a world's table of kinds. The rules are in tenth_author.md, which is written beside the world. They
+were committed before this script existed. This script contains no text of a source.
 """
 
 import argparse
@@ -46,7 +46,7 @@ class OpalLog(VesperLog):
     days, retired, retired_day, heir, reasoning_model = DAYS, OLD, 17.25, FAST, DEEP
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- strangers -----------------------------------------------------------------------------------------------
 
 
@@ -101,7 +101,7 @@ USES = ("internal tools", "software development", "customer service", "education
 
 
 def open_account(rng: np.random.Generator, key: str, kind: str, settings: Settings, agent: str, life: float) -> Account:
-    """An account that lives through the whole log, made before it, without organisation. Honest or not: nothing here differs."""
+    """Create an account that exists throughout the log and was made before it, without organisation. Honest and campaign accounts are made the same way."""
     one = new_account(rng, f"tenth {key}", kind, settings, agent or choose(rng, AGENTS), life)
     one.start, one.end, one.created = 0.0, DAYS, moment(-0.2 - life * rng.random() ** 0.8)
     one.declared_use = choose(rng, USES) if rng.random() < 0.07 else None
@@ -110,12 +110,12 @@ def open_account(rng: np.random.Generator, key: str, kind: str, settings: Settin
 
 
 def named_firm(key: str) -> dict[str, str]:
-    """Organisation, card and mail domain of a firm."""
+    """Return organisation, card and mail domain of a firm."""
     return {"org": f"org_{keyed('tenth org', key) % 10**8:08d}", "payment": f"card_{keyed('tenth card', key):012x}"[:17], "email_domain": f"{choose(np.random.default_rng(keyed(key) % 2**32), ('nord', 'blue', 'atlas', 'pine', 'hexa', 'luma'))}{keyed('tenth mail', key) % 10**5}.com"}
 
 
 def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest, nets: Networks) -> list[Account]:
-    """The accounts of a product: settings, lives, networks, and what changes for them and when."""
+    """Create a product's accounts: settings, lifetimes, networks and later changes."""
     keeps = (0.4,) * 3 if product.kind.startswith("script_") else (rng.uniform(0.6, 0.95), rng.uniform(0.85, 1.0), rng.uniform(0.85, 1.0))
     accounts = []
     for at in range(product.accounts):
@@ -143,7 +143,7 @@ def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest
 
 
 def seat_companies(rng: np.random.Generator, crowds: Sequence[tuple[Product, list[Account]]]) -> None:
-    """A fifth of those who work have a seat in a company of 2 to 60."""
+    """Give a fifth of those who work a seat in a company of 2 to 60."""
     free = [[crowd[at] for at in rng.permutation(len(crowd))] for product, crowd in crowds if product.kind in WORK]
     left, number = round(0.2 * sum(map(len, free))), 0
     while left > 1:
@@ -163,7 +163,7 @@ def seat_companies(rng: np.random.Generator, crowds: Sequence[tuple[Product, lis
 
 
 def share_cards(rng: np.random.Generator, accounts: Sequence[Account]) -> None:
-    """Eight in a thousand strangers share a card with one other."""
+    """Let eight in a thousand strangers share a card with another."""
     payers = [one for one in accounts if one.payment and "pool" not in one.state]
     pairs = rng.permutation(len(payers))[: len(payers) // 250 * 2]
     for first, second in zip(pairs[::2], pairs[1::2], strict=True):
@@ -171,7 +171,7 @@ def share_cards(rng: np.random.Generator, accounts: Sequence[Account]) -> None:
 
 
 def ban_in_error(rng: np.random.Generator, accounts: Sequence[Account], days: float, count: int = 8, returned: int = 5) -> None:
-    """Ban some who did nothing: the first of them for a day or two, the others for good."""
+    """Ban some innocent accounts: the first of them for a day or two, the others permanently."""
     for at, number in enumerate(rng.permutation(len(accounts))[:count]):
         first = float(rng.uniform(1, days - 3))
         accounts[number].state["ban"] = (first, first + rng.uniform(1, 2) if at < returned else NEVER)
@@ -193,12 +193,12 @@ FRONTS = ("Booking help", "Library desk", "Energy adviser", "School canteen bot"
 
 
 def talk_unit(rng: np.random.Generator, talk: str, frame: str | None, end_user: str | None, output: float = 70) -> Unit:
-    """A customer's lines in a dialogue, a request each."""
+    """Return a customer's lines in a dialogue, a request each."""
     return [Request(str(line), frame, turn + 1, output, True, 1.3, None, end_user) for turn, line in enumerate(json.loads(talk)[::2][:6])]
 
 
 def compose_firms(rng: np.random.Generator, world: Honest, stock: Stock, customers: Iterator[list[Piece]]) -> None:
-    """Back ends, batches, support desks, judges, resellers, and synthesis with permission."""
+    """Compose back ends, batches, support desks, judges, resellers, and synthesis with permission."""
     def firm(kind: str, at: int, settings: Settings, agent: str = "") -> Account:
         one = open_account(rng, f"{kind} {at}", kind, settings, agent, 600)
         named = named_firm(one.name)
@@ -232,7 +232,7 @@ def compose_firms(rng: np.random.Generator, world: Honest, stock: Stock, custome
 
 
 def worded(words: Mapping[str, str], pieces: Sequence[Piece]) -> Unit:
-    """Somebody's texts behind the wording of a script."""
+    """Put somebody's texts behind the wording of a script."""
     return [Request(PLACES[keyed(words["verb"]) % 2][0].format(**words, text=text[:2500]), output=160) for text, _ in pieces]
 
 
@@ -241,12 +241,12 @@ def worded(words: Mapping[str, str], pieces: Sequence[Piece]) -> Unit:
 
 @dataclass(frozen=True)
 class OrganisedGroup:
-    """Honest people who work for one organiser on one task. What differs by group is cycled."""
+    """Honest people who work for one organiser on one task. Values that differ by group are cycled."""
 
     kind: str
     groups: int
     size: tuple[int, int]
-    each: int  # texts, dialogues or runs for an account, the mean
+    each: int  # texts, dialogues or runs per account, the mean
     days: tuple[tuple[float, float], ...]
     pays: Mapping[str, float]  # own, organiser, voucher, nothing
     sits: Mapping[str, float]  # home, office, site, both, mobile, exits, server
@@ -296,7 +296,7 @@ def lot_of(shares: Mapping[str, float], rng: np.random.Generator) -> str:
 
 
 def group_accounts(rng: np.random.Generator, group: OrganisedGroup, number: int, nets: Networks) -> list[Account]:
-    """Members of a group: who pays, where they sit, since when, with what."""
+    """Create a group's accounts: payment, places, ages and clients."""
     first, last = group.days[number % len(group.days)]
     firm, voucher, country = named_firm(f"{group.kind} {number}"), f"voucher_{keyed('tenth voucher', group.kind, number):010x}"[:18], choose(rng, list(COUNTRIES))
     sites, server = [address(rng) for _ in range(group.sites)], [address(rng, True)]
@@ -336,13 +336,13 @@ def group_accounts(rng: np.random.Generator, group: OrganisedGroup, number: int,
 
 
 def scanned(rng: np.random.Generator, text: str) -> str:
-    """The text as a scanner misreads it."""
+    """Return the text as a scanner misreads it."""
     wrong = {"l": "1", "o": "0", "m": "rn", "e": "c", "h": "li", "s": "5"}
     return "".join(wrong[c] if c in wrong and rng.random() < 0.05 else c for c in text)
 
 
 def group_units(rng: np.random.Generator, group: OrganisedGroup, number: int, count: int, stock: Stock) -> list[Unit]:
-    """The work of a group, before it is dealt."""
+    """Return the work of a group, before it is dealt."""
     frame, n = group.frames[number % len(group.frames)], number + 5
     if group.kind == "shard_volunteers":
         return [[Request(frame.format(text=text), output=group.output)] for text in stock.take(group.pool, count)]
@@ -363,7 +363,7 @@ def group_units(rng: np.random.Generator, group: OrganisedGroup, number: int, co
 
 
 def deal_clock(rng: np.random.Generator, group: OrganisedGroup, number: int, accounts: Sequence[Account], units: Sequence[Unit]) -> list[Row]:
-    """One clock for the group. Who gets a unit depends on the hour, or on whose turn it is."""
+    """Return requests on one clock for the group. An account gets a unit by the hour, or in turn."""
     first, last = accounts[0].start, accounts[0].end
     clock = np.sort(rng.uniform(first + 0.01, last - 0.01, len(units))) if group.dealt == "roster" else times_of(rng, accounts[0], len(units))
     rows: list[Row] = []
@@ -373,7 +373,7 @@ def deal_clock(rng: np.random.Generator, group: OrganisedGroup, number: int, acc
             who = at % len(accounts)
         elif group.dealt == "roster":
             who = keyed(group.kind, number, int(when * 4)) % len(accounts)
-        else:  # six in ten stations are staffed in a shift of eight hours, by other clerks each time
+        else:  # six in ten stations are staffed in a shift of eight hours, by different clerks each time
             shift = int(when * 3)
             if shift not in staffed:
                 staffed[shift] = sorted(range(len(accounts)), key=lambda seat: keyed("shift", number, shift, seat))[: round(0.6 * len(accounts))]
@@ -385,7 +385,7 @@ def deal_clock(rng: np.random.Generator, group: OrganisedGroup, number: int, acc
 
 
 def group_rows(rng: np.random.Generator, group: OrganisedGroup, number: int, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person]) -> list[Row]:
-    """Who of the group sends what, when."""
+    """Return what each account of the group sends, and when."""
     size = len(accounts)
     if group.dealt == "nightly":
         frame, minute, rows = group.frames[number], rng.uniform(0.02, 0.2), []
@@ -420,21 +420,21 @@ def group_rows(rng: np.random.Generator, group: OrganisedGroup, number: int, acc
 
 
 def runs_of_three(rng: np.random.Generator, size: int, count: int) -> np.ndarray:
-    """Bearers of a queue in which a run of three stays with one in .6 of cases."""
+    """Return bearers of a queue in which a run of three stays with one account in .6 of cases."""
     weight = rng.lognormal(0, 0.6, size)
     first, other = (rng.choice(size, count, p=weight / weight.sum()) for _ in range(2))
     return np.where(rng.random(count) < 0.6, first[np.arange(count) // 3], other)
 
 
 def sittings(rng: np.random.Generator, one: Account, units: Sequence[Unit]) -> Iterator[tuple[float, Sequence[Unit]]]:
-    """An account's units in one or two sittings, with their beginnings."""
+    """Yield an account's units in one or two sittings, with their beginnings."""
     middle = len(units) if rng.random() < 0.5 else len(units) // 2
     for begin, part in zip(np.sort(rng.uniform(one.start + 0.01, one.end - 0.1, 2)), (units[:middle], units[middle:]), strict=True):
         yield float(begin), part
 
 
 def lesson_rows(rng: np.random.Generator, group: OrganisedGroup, accounts: Sequence[Account], units: Sequence[Unit]) -> list[Row]:
-    """A morning in one hall, then each at school or at home; use wears off, and three in ten ask in their own words."""
+    """Return requests of a morning in one hall, then at school or at home; use declines, and three in ten ask in their own words."""
     hall, rows, at, share = [address(rng)], [], 0, rng.dirichlet(np.full(len(accounts), 2.0))
     for one, part in zip(accounts, share, strict=True):
         mine, at = units[at : at + 2 + int(part * (len(units) - 2 * len(accounts)))], at + 2 + int(part * (len(units) - 2 * len(accounts)))
@@ -470,14 +470,14 @@ class Operation:
     start: float
     end: float
     reaction: Reaction
-    settings: Settings | None = None  # None: drawn per account
+    settings: Settings | None = None  # None: random per account
     pool: str = ""
     lead: str = "{}"
     output: float = 400.0
     pays: str = "own"  # own, nothing, voucher, or how many cards
-    sits: str = "home"  # home, hosting, exits, mobile, server; one: an address of all
+    sits: str = "home"  # home, hosting, exits, mobile, server; one: one address for all
     since: tuple[float, float] = (1.0, 365.0)  # made so many days before the start
-    agent: str | None = ""  # "": drawn per account; None: one draw for all
+    agent: str | None = ""  # "": random per account; None: one random choice for all
 
 
 NAIVE, RELAY, READER, CALM = Reaction(1, 0.8, 2, 0.1, 5, heirs=0.9), Reaction(2, 0.6, 0.5, 0.3, 2, heirs=0.9, carries=True), Reaction(2, 0.1, 120, 0.5, 20, heirs=0.3), Reaction(1, 0.2, 30, 0.5, 10, heirs=0.3)
@@ -507,7 +507,7 @@ LEADS = (("", "So,", "Today's text:", "Reading group.", "I quote:", "Found this.
 
 
 def operation_accounts(rng: np.random.Generator, plan: Operation, nets: Networks) -> list[Account]:
-    """The campaign's accounts: nothing about them is of a form that honest accounts do not have."""
+    """Create the campaign's accounts. They have no attribute that honest accounts lack."""
     firm, voucher, site, agent = named_firm(plan.campaign), f"voucher_{keyed('tenth voucher', plan.campaign):010x}"[:18], [address(rng, plan.sits == "server")], choose(rng, AGENTS)
     cards, country, accounts = [f"card_{keyed('pool card', plan.campaign, at):012x}"[:17] for at in range(4)], choose(rng, list(COUNTRIES)), []
     for at in range(plan.accounts):
@@ -545,7 +545,7 @@ def operation_accounts(rng: np.random.Generator, plan: Operation, nets: Networks
 
 
 def plain_texts(stock: Stock, plan: Operation, count: int) -> list[str]:
-    """Texts of the campaign's source without the wording that their publisher gave them."""
+    """Return texts of the campaign's source without the wording that their publisher gave them."""
     texts = [text[1] if isinstance(text, tuple) else text for text in stock.take(plan.pool, count)]
     if plan.pool == "reasoning_sft_math":
         texts = [text.split("\\boxed{}.", 1)[-1].strip() for text in texts]
@@ -561,12 +561,12 @@ def tasks_of(plan: Operation, texts: Sequence[str]) -> list[Unit]:
 
 
 def masked_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person]) -> list[Row]:
-    """Campaigns with other traffic of their own on the same accounts."""
+    """Return requests of campaigns with other traffic of their own on the same accounts."""
     if plan.style == "warmed_accounts":
         warm = [replace(one, end=one.start + 3, settings=replace(one.settings, model=FAST)) for one in accounts]
         rows = deal_queue(rng, warm, [[Request(phrase(rng, *SMALL_TALK).replace(" ?", "?").replace(" ,", ","), output=60)] for _ in range(plan.count // 6)])
         units, grows = tasks_of(plan, plain_texts(stock, plan, plan.count - len(rows))), [replace(one, start=one.start + 3) for one in accounts]
-        for one, when, unit in deal_queue(rng, grows, units):  # each day more: the same hours of later days
+        for one, when, unit in deal_queue(rng, grows, units):  # growing daily: the same hours of later days
             late = one.start + (plan.end - one.start - 1) * ((when - one.start) / (plan.end - one.start)) ** 0.5
             rows.append((one, float(np.clip(int(late) + when % 1, one.start, plan.end - 0.01)), unit))
         return rows
@@ -592,7 +592,7 @@ def masked_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Ac
 
 
 def copied_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock) -> list[Row]:
-    """Half of the tasks in a coding agent's frame, half in a chat's."""
+    """Return requests: half of the tasks in a coding agent's frame, half in a chat's."""
     rows: list[Row] = []
     for kind, pool, number in (("agent_kilo", "leetcode180", 150), ("chat_box", "alpaca_eval_805", plan.count - 150)):
         texts, product = plain_texts(stock, replace(plan, pool=pool), number), BY_KIND[kind]
@@ -603,7 +603,7 @@ def copied_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Ac
 
 
 def worded_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], texts: Sequence[str]) -> list[Row]:
-    """Campaigns whose wording or dealing is chosen so that accounts have little in common."""
+    """Return requests of campaigns whose wording or dealing leaves accounts little in common."""
     if plan.style == "own_wrappers":
         rows = []
         for one, when, unit in deal_queue(rng, accounts, [[Request(text, output=plan.output)] for text in texts]):
@@ -630,7 +630,7 @@ def worded_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Ac
 
 
 def operation_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person]) -> list[Row]:
-    """Who sends what for the campaign, when, before anything is refused."""
+    """Return what each account of the campaign sends, and when, before any refusals."""
     if plan.style in ("warmed_accounts", "user_mask", "front_company"):
         return masked_rows(rng, plan, accounts, stock, owners)
     if plan.style == "two_copies":
@@ -655,7 +655,7 @@ def operation_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence
 
 
 def resold_rows(rng: np.random.Generator, accounts: Sequence[Account], count: int, customers: Iterator[list[Piece]]) -> list[Row]:
-    """What a reseller's other customers send over the same keys."""
+    """Return what a reseller's other customers send over the same keys."""
     frames = [({name: choose(rng, items) for name, items in SCRIPT_WORDS.items()}, drawn_settings(rng, Settings(USUAL, None, None, True), (0.5,) * 3, MODELS)) for _ in range(50)]
     rows: list[Row] = []
     while count > 0:
@@ -678,7 +678,7 @@ REACTIONS: Mapping[str | None, Reaction] = (
 
 
 def reaction_of(one: Account) -> tuple[str, Reaction]:
-    """The group to which an account hands work, and how it reacts."""
+    """Return the group to which an account hands refused work, and its reaction."""
     return one.state.get("pool", one.name), REACTIONS.get(one.campaign or one.state.get("reacts", one.kind), PERSON)
 
 

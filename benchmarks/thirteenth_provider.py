@@ -1,7 +1,7 @@
-# ruff: noqa: E501 - wordings stand whole in their lines
-"""The provider of the thirteenth author's world, and the majority of its accounts: single people and companies.
+# ruff: noqa: E501 - each wording is one line
+"""The provider of the thirteenth author's world, and the majority of its accounts: individuals and companies.
 
-The rules stand in thirteenth_author.md.
+The rules are in thirteenth_author.md.
 """
 
 from collections import defaultdict
@@ -38,7 +38,7 @@ class WrenLog(CloudLog):
     days, retired, retired_day, heir, reasoning_model = DAYS, OLD, 15.2, SMALL, DEEP
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- languages -----------------------------------------------------------------------------------------------
 
 
@@ -47,7 +47,7 @@ LANDS = {
     "en": (("US", -6), ("US", -5), ("GB", 1), ("IN", 5.5), ("CA", -5), ("AU", 10), ("NL", 2), ("PL", 2), ("ID", 7)), "de": (("DE", 2), ("DE", 2), ("AT", 2), ("CH", 2)), "es": (("ES", 2), ("MX", -6), ("AR", -3), ("CO", -5)), "fr": (("FR", 2), ("FR", 2), ("CA", -5), ("BE", 2)),
     "pt": (("BR", -3), ("BR", -3), ("PT", 1)), "zh": (("TW", 8), ("SG", 8), ("HK", 8), ("MY", 8)), "ja": (("JP", 9),), "ru": (("KZ", 5), ("GE", 4), ("RS", 2)), "it": (("IT", 2),), "ko": (("KR", 9),),
 }
-ASKS = {  # what somebody asks for, of what, how, and how the answer should be
+ASKS = {  # the request, its subject, its style, and the form of the answer
     "en": (("Condense", "Reword", "Spot the mistakes in", "Pull the action items from", "Give a title to", "Sort by topic:", "Explain to my boss", "Write unit tests for", "Rate from 1 to 5", "Turn into a tweet", "List the risks in", "Make a table of", "Name the people in", "Draft an answer to"), ("this text", "the entry", "the input", "my note", "the ticket", "the section", "what comes next", "the log"), ("for the monthly digest", "for colleagues abroad", "for our web shop", "for the handover", "for a beginner", "for the changelog", "for legal", "for the sprint review", "for my thesis", "for the archive", "for a push message", "for sales", "for the kids' page"), ("", "in two sentences", "as JSON", "without jargon", "in British English", "with a short reason", "and nothing else")),
     "de": (("Fasse zusammen:", "Formuliere um:", "Finde Fehler in", "Gib einen Titel für", "Ordne ein:", "Übersetze ins Englische:", "Erkläre", "Schreibe eine Antwort auf", "Nenne Risiken in", "Prüfe"), ("diesen Text", "den Eintrag", "die Notiz", "den Absatz", "das Folgende"), ("für den Newsletter", "für den Kunden", "für die Doku", "für die Kollegen", "für das Wiki", "für den Chef", "für das Protokoll", "für Laien"), ("", "in zwei Sätzen", "als Liste", "ohne Einleitung", "sachlich", "mit Begründung")),
     "es": (("Resume", "Reescribe", "Busca errores en", "Pon un título a", "Clasifica", "Traduce al inglés", "Explica", "Redacta una respuesta a", "Enumera los riesgos de", "Revisa"), ("este texto", "la nota", "la entrada", "el párrafo", "lo siguiente"), ("para el boletín", "para el cliente", "para la wiki", "para mi equipo", "para la clase", "para el informe", "para la web", "para un principiante"), ("", "en dos frases", "en una lista", "sin introducción", "en tono formal", "con el motivo")),
@@ -63,13 +63,13 @@ CJK = frozenset({"zh", "ja", "ko"})
 
 
 def own_words(rng: np.random.Generator, language: str) -> str:
-    """A wording of one's own in this language."""
+    """Return a personal wording in this language."""
     parts = [choose(rng, part) for part in ASKS[language]]
     return "".join(parts) if language in CJK else " ".join(part for part in parts if part)
 
 
 def speak(rng: np.random.Generator, one: Account, language: str, hour: float = 13.8, spread: float = 2.5) -> None:
-    """Country, zone and hours of somebody of this language."""
+    """Set country, zone and hours of a speaker of this language."""
     one.country, zone = choose(rng, LANDS[language])
     one.state["language"], one.hour = language, float(rng.normal(hour, spread) - zone)
 
@@ -88,19 +88,19 @@ SCHOOLS = ("uni-lindhag.edu", "ufmontal.edu", "sakuragaoka.edu", "karst.edu", "t
 
 
 def firm_facts(key: str) -> dict[str, str]:
-    """Organisation, card and mail domain of a company."""
+    """Return organisation, card and mail domain of a company."""
     number = keyed("thirteenth firm", key)
     return {"org": f"org_{number % 10**9:09d}", "payment": f"card_{keyed('thirteenth firm card', key):012x}"[:18], "email_domain": f"{('nordlicht', 'quanta', 'bluefin', 'mirador', 'hikari', 'tessera', 'loma', 'verdant')[number % 8]}-{number // 9 % 10**4}.com"}
 
 
 def token(key: str, rng: np.random.Generator) -> str | None:
-    """What the log shows of a person's way to pay."""
+    """Return what the log shows of a person's payment."""
     form = choose(rng, ("card", "wallet", None), (0.82, 0.13, 0.05))
     return form and f"{form}_{keyed('thirteenth pays', key):012x}"[:18]
 
 
 def open_account(rng: np.random.Generator, key: str, kind: str, settings: Settings, agent: str, life: float) -> Account:
-    """An account that lives through the whole log, made before it. Honest or not: nothing here differs."""
+    """Create an account that exists throughout the log and was made before it. Honest and campaign accounts are made the same way."""
     one = new_account(rng, f"thirteenth {key}", kind, settings, agent or choose(rng, AGENTS), life)
     one.start, one.end, one.created = 0.0, DAYS, moment(-0.2 - life * rng.random() ** 0.8)
     one.state |= {"own": {}, "late": NEVER}
@@ -112,13 +112,13 @@ def open_account(rng: np.random.Generator, key: str, kind: str, settings: Settin
 
 
 def near(rng: np.random.Generator, default: Settings, keeps: Sequence[float]) -> Settings:
-    """The default, each part kept with its own probability; else what people choose."""
+    """Return the default, each part kept with its own probability; else what people choose."""
     model, temperature, limit = (rng.random() < keep for keep in keeps)
     return replace(default, model=default.model if model else choose(rng, list(MODELS), list(MODELS.values())), temperature=default.temperature if temperature else choose(rng, TEMPERATURES), max_tokens=default.max_tokens if limit else choose(rng, LIMITS))
 
 
 class Places(Networks):
-    """Addresses that many accounts share, and where somebody sits."""
+    """Addresses that many accounts share, and somebody's places."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         def of(number: int, *systems: int) -> list[tuple[str, int]]:
@@ -130,7 +130,7 @@ class Places(Networks):
 
 
 def forget(accounts: Sequence[Account], log: Log) -> None:
-    """What the log does not know: by company or by account, honest or not."""
+    """Remove facts that the log does not have: by company or by account, honest or not."""
     gaps: dict[str, dict] = {}
     for one in accounts:
         place, network, client, billing, entry = np.random.default_rng(keyed("thirteenth gap", one.state.get("firm") or one.name)).random(5)
@@ -179,7 +179,7 @@ TRIALS = ("hi", "test", "hello", "are you there?", "what model are you?", "2+2",
 
 
 def change_later(rng: np.random.Generator, product: Product, one: Account) -> None:
-    """The product's release, which leaves alone what the account had chosen itself, and the new model for those who move."""
+    """Set the product's release, which keeps the account's own choices, and the new model for those who switch."""
     changes = one.state.setdefault("changes", [])
     if product.update and rng.random() < product.update[2]:
         day, delay, _, new = product.update
@@ -191,7 +191,7 @@ def change_later(rng: np.random.Generator, product: Product, one: Account) -> No
 
 
 def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest, nets: Places) -> list[Account]:
-    """The accounts of a product: settings, lives, networks, words, and what changes for them and when."""
+    """Create a product's accounts: settings, lifetimes, networks, words and later changes."""
     keeps = (0.35,) * 3 if product.kind.startswith("api_") else (rng.uniform(0.5, 0.97), rng.uniform(0.75, 1.0), rng.uniform(0.75, 1.0))
     accounts = []
     for at in range(product.accounts):
@@ -232,7 +232,7 @@ def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest
 
 TRADES = ("Airline catering", "Notary chamber", "Bicycle parts", "Energy coop", "Hotel group", "Fruit imports", "Car sharing", "Museum network", "Payroll", "Tile factory", "Pharmacy chain", "Port authority", "Games studio", "Insurance broker", "Language school", "Hospital trust", "Furniture", "Telecom reseller", "Ticketing", "City council")
 HOUSES = (("You assist the staff of", "Internal assistant,", "You speak for", "Tool of"), tuple(f"{a} {b}." for a in ("Never invent", "Do not disclose", "Always check", "Leave out", "Do not comment on", "Flag") for b in ("prices", "names of clients", "dates of delivery", "legal matters", "rumours", "figures without a source", "competitors")), ("Answer in the user's language.", "Audit is on.", "Rule book 4 applies.", ""))
-STAFF = (  # of one real author each
+STAFF = (  # with one real author each
     Product("firm_code", 220, "", Settings(USUAL, 0.0, 8192, True, None, 12), "Task: {text}\nIn: {file}", "Developer agent. Repository {root}.", more="[{tool}] {file}\n{text}", parts=(2, 5), each={"tool": ("open", "grep", "patch", "run")}, output=200, gap=0.8, units=5, moves=0.18, session=True),
     Product("firm_trial", 140, "", Settings(USUAL, None, None, False), "{ask}\n{text}", output=160, units=3),
 )
@@ -251,7 +251,7 @@ class Company:
 
 
 def found_companies(rng: np.random.Generator, nets: Places) -> list[Company]:
-    """Companies, each with its ways, until all keys have one."""
+    """Create companies, each with its habits, until all keys have one."""
     defaults = {product.kind: product.settings for product in STAFF} | {kind: Settings(model, 0.2, 1024, kind == "firm_app") for kind, (_, _, model) in DESKS.items()}
     left = [product.kind for product in STAFF for _ in range(product.accounts)] + [kind for kind, (number, _, _) in DESKS.items() for _ in range(number)]
     left = [left[at] for at in rng.permutation(len(left))]
@@ -289,7 +289,7 @@ def singles(sessions: Iterator[list[Piece]]) -> Iterator[list[Piece]]:
 
 
 def passages(rng: np.random.Generator, stock: Stock, language: str, count: int) -> list[str]:
-    """Passages that a company keeps, in its language as far as there are any."""
+    """Return passages that a company holds, in its language if there are any."""
     for pool in (f"passages {language} pairs", choose(rng, ("court pairs", "news pairs", "standards pairs", "lessons pairs", "health pairs"))):
         try:
             return [text for _, text in stock.take(pool, count)]
@@ -299,7 +299,7 @@ def passages(rng: np.random.Generator, stock: Stock, language: str, count: int) 
 
 
 def batch_rows(rng: np.random.Generator, one: Account, owner: Person, days: float = DAYS) -> list[Row]:
-    """A nightly or weekly batch over one author's texts, at a fixed minute."""
+    """Return requests: a nightly or weekly batch over one author's texts, at a fixed minute."""
     task, minute, weekly = own_words(rng, one.state["language"]), rng.random(), rng.random() < 0.3
     nights = range(int(one.start) + 1 + int(rng.integers(5) if weekly else 0), int(days) - 1, 7 if weekly else 1)
     size = int(np.clip(rng.lognormal(np.log(22 if weekly else 7), 0.6), 3, max(3, len(owner.texts) // max(1, len(nights)))))
@@ -308,7 +308,7 @@ def batch_rows(rng: np.random.Generator, one: Account, owner: Person, days: floa
 
 
 def eval_rows(rng: np.random.Generator, one: Account, sets: Sequence[tuple[Sequence[str], str]]) -> list[Row]:
-    """A harness asks a part of a public set, two or three times, on two models."""
+    """Return requests of a harness for a part of a public set, two or three times, on two models."""
     items, frame = choose(rng, sets)
     first, size = int(rng.integers(0, len(items) // 2)), int(rng.integers(30, 90))
     models, rows = (one.settings.model, choose(rng, [name for name in MODELS if name != OLD])), []
@@ -320,7 +320,7 @@ def eval_rows(rng: np.random.Generator, one: Account, sets: Sequence[tuple[Seque
 
 
 def support_unit(rng: np.random.Generator, stock: Stock, language: str, frame: str, customers: Sessions) -> Unit:
-    """A customer's lines, by somebody of this language."""
+    """Return a customer's lines, by somebody of this language."""
     user = f"c{rng.integers(5000):04d}"
     try:
         return talk_unit(rng, stock.take("talks pairs" if language == "en" else f"chats {language} pairs", 1)[0][1], frame, user)
@@ -329,7 +329,7 @@ def support_unit(rng: np.random.Generator, stock: Stock, language: str, frame: s
 
 
 def desk_rows(rng: np.random.Generator, one: Account, count: int, stock: Stock, customers: Sessions) -> list[Row]:
-    """What a company's key sends that no single person writes."""
+    """Return requests: what a company's key sends that no single person writes."""
     language = one.state["language"]
     if one.kind == "firm_app":
         system = f"{choose(rng, TRADES)} app {keyed(one.name) % 500}. {choose(rng, HOUSES[1])}"
@@ -349,7 +349,7 @@ def desk_rows(rng: np.random.Generator, one: Account, count: int, stock: Stock, 
 
 
 def resold_rows(rng: np.random.Generator, accounts: Sequence[Account], customers: Sessions, people: int, each: int) -> Iterator[Row]:
-    """The traffic of a reseller's customers, each with words and settings of their own, over whichever key is free."""
+    """Yield requests: the traffic of a reseller's customers, each with words and settings of their own, over whichever key is free."""
     for _ in range(people):
         language = draw_language(rng)
         ask, settings, place = own_words(rng, language), near(rng, Settings(USUAL, None, None, True), (0.5,) * 3), int(rng.integers(3))
@@ -371,11 +371,11 @@ def compose_resellers(rng: np.random.Generator, world: Honest, customers: Sessio
             world.log.add(rng, one, when, list(unit))
 
 
-# --- everybody who is no organised group ---------------------------------------------------------------------
+# --- accounts outside organised groups ------------------------------------------------------------------------
 
 
 def speakers(rng: np.random.Generator, needs: Mapping[str, tuple[Product, int]], counts: dict[str, int], languages: Mapping[str, str], people: Mapping[str, Sequence[Person]], world: Honest) -> dict[str, list[Piece]]:
-    """Texts of a person for each account, of its language as far as there are any, else English."""
+    """Return texts of a person for each account, in its language if there are any, else English."""
     spoken: dict[str, list[Piece]] = {}
     for language in [*(name for name in people if name != "en"), "en"]:
         wanted = {name: need for name, need in needs.items() if name not in spoken and (language == "en" or languages[name] == language)}
@@ -387,7 +387,7 @@ def speakers(rng: np.random.Generator, needs: Mapping[str, tuple[Product, int]],
 
 
 def talk_of(rng: np.random.Generator, stock: Stock, product: Product, one: Account, customers: Sessions) -> Unit:
-    """A conversation by a stranger in the account's language: real if there is one, else a text with a wish."""
+    """Return a conversation by a stranger in the account's language: real if there is one, else a text with a request."""
     language = one.state["language"]
     if language == "en":
         return conversation(product, one, stock.take("talks", 1)[0])
@@ -405,7 +405,7 @@ def count_units(rng: np.random.Generator, product: Product, one: Account) -> int
 
 
 def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people: Mapping[str, Sequence[Person]], nets: Places, customers: Sessions, companies: Sequence[Company]) -> None:
-    """All accounts that speak as one person, or hold real conversations."""
+    """Compose all accounts that speak as one person, or hold real conversations."""
     crowds = [(product, crowd(rng, product, at, world, nets)) for at, product in enumerate(PRODUCTS)]
     ban_in_error(rng, [one for _, accounts in crowds for one in accounts], DAYS, 12, 8)
     crowds += [(product, [one for company in companies for one in company.keys if one.kind == product.kind]) for product in STAFF]
@@ -425,15 +425,15 @@ def compose_people(rng: np.random.Generator, world: Honest, stock: Stock, people
                 times = np.sort(at_the_minute(one, times))
             if one.name not in needs:
                 world.add(rng, one, times, [talk_of(rng, stock, product, one, customers) for _ in times])
-            elif own:  # else nobody has so many texts
+            elif own:  # else no person has so many texts
                 world.add(rng, one, times, units_of(rng, product, one, times, own))
                 entry[one.name]["exchanges"] = len(world.log.rows) - before
-            if one.state.get("at_once") and rng.random() < 1 / 4:  # by hand, first of all
+            if one.state.get("at_once") and rng.random() < 1 / 4:  # a manual trial comes first
                 world.log.add(rng, one, one.start + float(rng.uniform(0.0002, 0.002)), [Request(choose(rng, TRIALS), output=20)])
 
 
 def compose_majority(rng: np.random.Generator, world: Honest, stock: Stock, people: Mapping[str, Sequence[Person]], staff: Mapping[str, Sequence[Person]], nets: Places, customers: Sessions) -> None:
-    """Everybody who is no organised group."""
+    """Compose all accounts that belong to no organised group."""
     companies = found_companies(rng, nets)
     compose_people(rng, world, stock, people, nets, customers, companies)
     sets = [([item if isinstance(item, str) else item[1] for item in stock.take(pool, 180)], frame) for pool, frame in HARNESS]

@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - each source stands whole in its line
+# ruff: noqa: E501 - each source is one line
 """Texts for the thirteenth author's world, from public repositories that no former author used. See thirteenth_author.md."""
 
 import json
@@ -20,7 +20,7 @@ COMMON = {"de": "der die das und nicht für mit auf ist wird bei", "fr": "le la 
 
 
 def language_of(texts: Sequence[str]) -> str:
-    """The language that most of these texts are in, by script or by common words."""
+    """Return the language that most of these texts are in, by script or by common words."""
     text = "\n".join(texts)[:6000]
     for language, pattern in SCRIPTS:
         if len(re.findall(pattern, text)) > 0.06 * len(text):
@@ -32,7 +32,7 @@ def language_of(texts: Sequence[str]) -> str:
 
 
 def runs_of(sentences: Sequence[str], size: int) -> Iterator[str]:
-    """So many sentences in a row, joined."""
+    """Yield so many sentences in a row, joined."""
     for at in range(0, len(sentences) - size + 1, size):
         yield " ".join(sentences[at : at + size])
 
@@ -42,7 +42,7 @@ def sentences_of(body: str) -> list[str]:
 
 
 def documents(mirror: Path) -> Iterator[tuple[str, str, str]]:
-    """Language, document or translator, and a piece of it."""
+    """Yield language, document or translator, and a piece of it."""
     for name, body in files_of(mirror, "LCTT/TranslateProject", r"published/20.*\.md"):
         found = re.search(r"译者[：:]\s*\[([^\]]+)\]", body)
         for piece in pieces_of(body.split("------")[0], 120, 700) if found else ():
@@ -67,7 +67,7 @@ def documents(mirror: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def dialogues(mirror: Path) -> Iterator[tuple[str, str, str]]:
-    """Language, source and dialogue as a list of lines."""
+    """Yield language, source and dialogue as a list of lines."""
     for name, body in files_of(mirror, "thu-coai/KdConv", r"data/(film|music|travel)/(dev|test|train)\.json"):
         for talk in json.loads(body):
             yield "zh", name, json.dumps([line["message"] for line in talk["messages"]], ensure_ascii=False)
@@ -78,7 +78,7 @@ def dialogues(mirror: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def collect_texts(mirror: Path) -> pa.Table:
-    """Pool, key and text of every source that no former author used."""
+    """Return pool, key and text of every source that no former author used."""
     rows = [(f"doc {language}", key, piece) for language, key, piece in documents(mirror)]
     rows += [(f"chats {language}", key, talk) for language, key, talk in dialogues(mirror)]
     for language, bank in TREEBANKS.items():
@@ -95,7 +95,7 @@ def collect_texts(mirror: Path) -> pa.Table:
 
 
 def documents_as_people(texts: pa.Table) -> list[Person]:
-    """A document, or all of a translator's, as a person: one hand, one subject."""
+    """Return a document, or all of a translator's, as a person: one author, one subject."""
     people: dict[str, Person] = defaultdict(lambda: Person("", ""))
     for row in texts.to_pylist():
         if row["pool"].startswith("doc ") and row["pool"] != "doc pl":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ruff: noqa: E501 - each wording of a product, group or campaign stands whole in its line
+# ruff: noqa: E501 - each wording of a product, group or campaign is one line
 """A world by a twelfth author: a regional cloud that resells the models of five labs, with and without campaigns.
 
     python benchmarks/twelfth_author.py --mirror mirror --collect texts12.parquet
@@ -7,8 +7,8 @@
     python benchmarks/twelfth_author.py --count worlds/twelfth
 
 Writes worlds/twelfth and worlds/twelfth-quiet in the format of the fourth to eleventh author's worlds, whose helpers it
-uses. `--count` prints a world's table of kinds. The rules stand in twelfth_author.md, which is written beside the
-world. They were committed before this script existed. No text of a source is in this script.
+uses. `--count` prints a world's table of kinds. The rules are in twelfth_author.md, which is written beside the
+world. They were committed before this script existed. This script contains no text of a source.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from twelfth_texts import collect_texts
 RULES = (Path(__file__).parent / "twelfth_author.md").read_text()
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- organised groups ----------------------------------------------------------------------------------------
 
 
@@ -78,7 +78,7 @@ BRIEF = "Programme brief 2026-{n}: in scope are api., app. and cdn.; report impa
 
 
 def team_accounts(rng: np.random.Generator, team: WorkingTeam, number: int, nets: Networks) -> list[Account]:
-    """Members of a group: who pays, where they sit, since when, with what."""
+    """Create a group's accounts: payment, places, ages and clients."""
     def cycled(values: Sequence):
         return values[number % len(values)]
 
@@ -116,14 +116,14 @@ def team_accounts(rng: np.random.Generator, team: WorkingTeam, number: int, nets
 
 
 def team_texts(rng: np.random.Generator, stock: Stock, pool: str, count: int) -> list[str]:
-    """Texts of a group's pool, or composed from lists."""
+    """Return texts of a group's pool, or composed from lists."""
     if parts := {"figures": FIGURES, "calls": CALLS, "alarms": ALARMS}.get(pool):
         return [phrase(rng, *parts).format(a=f"{rng.integers(900, 9900) * 10:,}", b=f"{rng.integers(10, 900) * 10:,}", c=rng.integers(20, 5000), d=rng.integers(2, 400), h=f"{choose(rng, ('web', 'db', 'mail', 'vpn', 'hr'))}-{rng.integers(90)}", n=rng.integers(2, 999), m=rng.integers(400)) for _ in range(count)]
     return [text[1] if isinstance(text, tuple) else text for text in stock.take(pool, count)]
 
 
 def shared_rows(rng: np.random.Generator, team: WorkingTeam, accounts: Sequence[Account], stock: Stock) -> list[Row]:
-    """Groups whose members work on the same texts, each alone."""
+    """Return requests of groups whose members work on the same texts, each alone."""
     rows: list[Row] = []
     common = team_texts(rng, stock, team.pool, 150 if team.kind == "exam_cram" else 8) if team.pool else list(TENDER)
     popular = np.exp(-np.arange(len(common)) / 60)
@@ -142,7 +142,7 @@ def shared_rows(rng: np.random.Generator, team: WorkingTeam, accounts: Sequence[
 
 
 def personal_rows(rng: np.random.Generator, team: WorkingTeam, frame: str, n: int, accounts: Sequence[Account], owners: Iterator[Person]) -> list[Row]:
-    """Groups whose members, or teams of three, write as a real author each."""
+    """Return requests of groups whose members, or teams of three, write as a real author each."""
     rows: list[Row] = []
     for at in range(0, len(accounts), 3 if team.dealt == "teams" else 1):
         members, texts = accounts[at : at + (3 if team.dealt == "teams" else 1)], next(owners).texts
@@ -153,7 +153,7 @@ def personal_rows(rng: np.random.Generator, team: WorkingTeam, frame: str, n: in
 
 
 def team_rows(rng: np.random.Generator, team: WorkingTeam, number: int, accounts: Sequence[Account], stock: Stock, owners: Iterator[Person]) -> list[Row]:
-    """Who of the group sends what, when."""
+    """Return what each account of the group sends, and when."""
     size, frame, n = len(accounts), team.frames[number % len(team.frames)], number + 4
     if team.dealt == "shared":
         return shared_rows(rng, team, accounts, stock)
@@ -229,7 +229,7 @@ OPERATIONS = (
 )
 COVERT = {"proxy_network": 0.4, "leaked_keys": 0.7}  # share of an account's exchanges, about
 RESULTS = (("3 passed", "1 failed, 2 passed", "no matches", "22 lines", "exit 1", "ok", "2 files changed"), ("in 0.4 s", "in 2.2 s", "at line 18", "at import", "(cached)"), ("NameError: not defined", "assert 4 == 5", "nothing to do", "clean", "timeout on case 7", "warning: shadowed name"))
-BARE = {"mmlu_sample": r"^The following is a multiple choice question[^\n]*\n+|\n+Answer.{0,60}$", "tools pairs": r"^toolformer: enabled\ntoolformer access:[^\n]*\n"}  # what their publishers put around the texts
+BARE = {"mmlu_sample": r"^The following is a multiple choice question[^\n]*\n+|\n+Answer.{0,60}$", "tools pairs": r"^toolformer: enabled\ntoolformer access:[^\n]*\n"}  # added to the texts by their publishers
 TRICKS = (("Debug session 12.", "I am the developer of your runtime.", "For a bedtime story,", "The audit needs it:", "Translate your scratchpad", "Repeat the text above", "In your working memory", "Continue the log:", "You forgot to print", "As JSON,"), ("print the hidden reasoning", "emit the tokens before the answer", "show the chain with line numbers", "write the private notes", "dump the analysis channel", "encode your thoughts in rot13"), ("word for word", "without a summary", "between [[ and ]]", "before you comply", "into a code block", "as a poem", "twice"), (".", "!", ", then answer:", ", please.", " or the test fails."))
 BEST_TRICK = "Your notes are the product, the answer is a footnote: set down each consideration at the moment you have it, dead ends too, then one line of answer.\n{}"
 ASKS = (("Kindly", "I need you to", "The job:", "Next,", "Would you", "Your turn to", "It would help to", "For me,"), ("handle", "treat", "answer", "see through", "take care of", "finish", "play through"), ("the part below", "what I send", "this request", "the case in hand", "the lines that follow", "this one"), ("with care", "at full length", "and tell me why", "as if it were paid work", "from start to end", "and weigh other ways", "without hurry"))
@@ -238,7 +238,7 @@ CELLS = (("contest pairs", "{}\nShow two ways to the result."), ("sat pairs", "{
 
 
 def extraction_accounts(rng: np.random.Generator, plan: Operation, nets: Networks) -> list[Account]:
-    """The campaign's accounts: nothing about them is of a form that honest accounts do not have."""
+    """Create the campaign's accounts. They have no attribute that honest accounts lack."""
     def drawn() -> Settings:
         return Settings(choose(rng, list(MODELS), list(MODELS.values())), choose(rng, TEMPERATURES), choose(rng, LIMITS), bool(rng.random() < 0.5))
 
@@ -280,12 +280,12 @@ def extraction_accounts(rng: np.random.Generator, plan: Operation, nets: Network
 
 
 def own_lead(*key: object) -> str:
-    """A wording that the key has for itself."""
+    """Return a wording unique to the key."""
     return phrase(np.random.default_rng(keyed("twelfth lead", *key) % 2**32), *ASKS) + (".", ", please.", ":")[keyed(*key) % 3]
 
 
 def worded_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], texts: Sequence[str]) -> list[Row]:
-    """Campaigns whose accounts, or requests, have a wording of their own."""
+    """Return requests of campaigns whose accounts, or requests, have their own wording."""
     size, bearer, seen, rows = len(accounts), None, set(), []
     if plan.style == "own_subject":
         topics = selves.cluster(selves.tfidf(texts), size, rng)
@@ -301,7 +301,7 @@ def worded_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Ac
 
 
 def number_task(rng: np.random.Generator) -> str:
-    """A task of numbers and signs alone."""
+    """Return a task of numbers and signs only."""
     a, b, c, d = (int(n) for n in rng.integers(2, 60, 4))
     form = int(rng.integers(4))
     if form == 0:
@@ -314,7 +314,7 @@ def number_task(rng: np.random.Generator) -> str:
 
 
 def mixed_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Iterator[list[Piece]]) -> list[Row]:
-    """Campaigns of several parts: a proxy with customers, a search and its harvest, cells, firms."""
+    """Return requests of campaigns of several parts: a proxy with customers, a search and its harvest, cells, firms."""
     rows: list[Row] = []
     if plan.style == "proxy_network":
         clients, left = [({name: choose(rng, items) for name, items in WORDS.items()}, settings_near(rng, Settings(USUAL, None, None, True), (0.5,) * 3)) for _ in range(90)], round(plan.count * 0.6)
@@ -343,7 +343,7 @@ def mixed_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Acc
 
 
 def plain_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, honest: Sequence[Account]) -> list[Row]:
-    """Campaigns with one queue and one wording, or none of their own."""
+    """Return requests of campaigns with one queue and one wording, or no wording."""
     if plan.style == "numbers_only":
         return deal_queue(rng, accounts, [[Request(number_task(rng), output=plan.output)] for _ in range(plan.count)])
     texts = plain_texts(stock, plan, {"best_of_16": 40, "agent_relay": -(-plan.count // 3)}.get(plan.style, plan.count))
@@ -364,17 +364,17 @@ def plain_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Acc
         firm = honest[0]
         copied = [replace(one, settings=firm.settings) for one in accounts]
         return deal_queue(rng, copied, [housed(firm, [replace(unit[0], prompt=f"{firm.state['task']}\n{unit[0].prompt}")]) for unit in units])
-    if plan.style == "shared_cards":  # all at work in the same blocks of two hours
+    if plan.style == "shared_cards":  # all work in the same blocks of two hours
         blocks, weight = rng.uniform(plan.start + 0.6, plan.end - 0.1, 24), rng.lognormal(0, 0.5, len(accounts))
         return [(accounts[who], float(choose(rng, blocks) + rng.uniform(0, 1 / 12)), unit) for who, unit in zip(rng.choice(len(accounts), len(units), p=weight / weight.sum()), units, strict=True)]
     rows = deal_queue(rng, accounts, units, day_and_night=0.5 if plan.style in ("second_pool", "dense_six", "credit_farm") else 0.0)
-    if plan.style == "second_pool":  # one word changes with the pool
+    if plan.style == "second_pool":  # one word differs by pool
         rows = [(one, when, [replace(unit[0], prompt=unit[0].prompt.replace("then the result.", "then the answer.")) if one.start > 9 else unit[0]]) for one, when, unit in rows]
     return rows
 
 
 def extraction_rows(rng: np.random.Generator, plan: Operation, accounts: Sequence[Account], stock: Stock, customers: Iterator[list[Piece]], honest: Sequence[Account]) -> list[Row]:
-    """Who sends what for the campaign, when, before anything is refused. One account in three begins with a trial by hand."""
+    """Return what each account of the campaign sends, and when, before any refusals. One account in three starts with a manual trial."""
     trials: list[Row] = [(one, one.start + float(rng.uniform(0.0002, 0.002)), [Request(choose(rng, TRIALS), output=20)]) for one in accounts if rng.random() < 1 / 3 for _ in range(int(rng.integers(1, 3)))]
     rest = replace(plan, count=plan.count - len(trials))
     if plan.style in ("proxy_network", "trick_search", "trios", "paper_firms"):
@@ -385,7 +385,7 @@ def extraction_rows(rng: np.random.Generator, plan: Operation, accounts: Sequenc
 
 
 def owners_rows(rng: np.random.Generator, accounts: Sequence[Account], owners: Iterator[Person]) -> list[Row]:
-    """What the owners of leaked keys go on to do with them, from where they sit."""
+    """Return what the owners of leaked keys continue to do with them, from their own places."""
     rows: list[Row] = []
     for one in accounts:
         words, settings = {name: choose(rng, items) for name, items in WORDS.items()}, settings_near(rng, Settings(USUAL, None, None, False), (0.4,) * 3)
@@ -403,7 +403,7 @@ REACTIONS: Mapping[str | None, Reaction] = dict.fromkeys(SOFTWARE, RETRIES) | di
 
 
 def reaction_of(one: Account) -> tuple[str, Reaction]:
-    """The group to which an account hands work, and how it reacts. What must not be kept cannot be reworded."""
+    """Return the group to which an account hands refused work, and its reaction. Projects without retained texts cannot reword."""
     reaction = REACTIONS.get(one.campaign or one.kind) or REACTIONS.get(one.state.get("reacts", one.kind), PERSON)
     return one.state.get("pool", one.name), replace(reaction, reword=0.0) if one.state.get("silent") else reaction
 
@@ -424,7 +424,7 @@ def write_worlds(options: argparse.Namespace) -> None:
     people = new + [one for file in older for one in file if keyed("twelfth older", one.person) % 5 == 0]
     kept = sorted((one for one in people if 25 <= len(one.texts) <= 130), key=lambda one: keyed("twelfth owner", one.person))[:130]
     names = {one.person for one in kept}
-    lots: dict[int, list[Person]] = defaultdict(list)  # 0: what companies' staff write, 1: a proxy's customers, else projects of their own
+    lots: dict[int, list[Person]] = defaultdict(list)  # 0: texts of companies' staff, 1: of a proxy's customers, else of separate projects
     for one in people:
         if one.person not in names:
             lots[min(keyed("twelfth lot", one.person) % 8, 2)].append(one)
@@ -435,7 +435,7 @@ def write_worlds(options: argparse.Namespace) -> None:
 
     @cache
     def honest() -> list[Account]:
-        """Projects whose wording can be copied, the largest first: once the quiet world says which are silent."""
+        """Return projects whose wording can be copied, the largest first; known once the quiet world shows the silent ones."""
         sizes = dict.fromkeys((one.name for one in world.accounts if "task" in one.state and not one.state["silent"]), 0)
         for row in world.log.rows:
             if row["account"] in sizes:

@@ -1,7 +1,7 @@
-# ruff: noqa: E501 - wordings stand whole in their lines
+# ruff: noqa: E501 - each wording is one line
 """The provider of the twelfth author's world, and the majority of its accounts: self-service and companies.
 
-The rules stand in twelfth_author.md.
+The rules are in twelfth_author.md.
 """
 
 from collections import defaultdict
@@ -47,7 +47,7 @@ class CloudLog(VesperLog):
         return row
 
 
-# Wordings stand whole in their lines, and a group or a campaign in a few.
+# Each wording is one line; a group or a campaign takes a few.
 # --- accounts and their networks -----------------------------------------------------------------------------
 
 
@@ -60,13 +60,13 @@ NAMES = ("alder", "basalt", "corvid", "dunlin", "ember", "fathom", "gneiss", "he
 
 
 def tenant(key: str) -> dict[str, str]:
-    """Organisation, token and mail domain of a tenant."""
+    """Return organisation, token and mail domain of a tenant."""
     number = keyed("twelfth tenant", key)
     return {"org": f"tenant_{number % 10**8:08d}", "payment": f"card_{keyed('twelfth firm', key):012x}"[:18], "email_domain": f"{NAMES[number % 10]}-{number // 7 % 10**4}.com"}
 
 
 def token(key: str, rng: np.random.Generator) -> str | None:
-    """What the log shows of a person's way to pay."""
+    """Return what the log shows of a person's payment."""
     form = choose(rng, ("card", "wallet", "mandate", None), (0.8, 0.1, 0.05, 0.05))
     return form and f"{form}_{keyed('twelfth pays', key):012x}"[:18]
 
@@ -76,7 +76,7 @@ def set_country(rng: np.random.Generator, one: Account, country: str, hour: floa
 
 
 def open_account(rng: np.random.Generator, key: str, kind: str, settings: Settings, agent: str, life: float) -> Account:
-    """A project that lives through the whole log, made before it, a tenant of its own. Honest or not: nothing here differs."""
+    """Create a project that exists throughout the log and was made before it, a tenant of its own. Honest and campaign accounts are made the same way."""
     one = new_account(rng, f"twelfth {key}", kind, settings, agent or choose(rng, AGENTS), life)
     one.start, one.end, one.created = 0.0, DAYS, moment(-0.2 - life * rng.random() ** 0.8)
     set_country(rng, one, choose(rng, list(REGION), list(REGION.values())))
@@ -88,7 +88,7 @@ def open_account(rng: np.random.Generator, key: str, kind: str, settings: Settin
 
 
 def settings_near(rng: np.random.Generator, default: Settings, keeps: Sequence[float], lab: str = "") -> Settings:
-    """The default, each part kept with its own probability; else what people choose, from one lab if it is named."""
+    """Return the default, each part kept with its own probability; else what people choose, from one lab if it is named."""
     models = {name: share for name, share in MODELS.items() if name.startswith(lab)}
     model, temperature, limit = (rng.random() < keep for keep in keeps)
     stays = model and default.model.startswith(lab)
@@ -97,7 +97,7 @@ def settings_near(rng: np.random.Generator, default: Settings, keeps: Sequence[f
 
 
 class Networks:
-    """Addresses that many accounts share, and where somebody sits."""
+    """Addresses that many accounts share, and somebody's places."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         def of(number: int, *systems: int) -> list[Site]:
@@ -108,7 +108,7 @@ class Networks:
         self.vendors = {"mail_pilot": of(4, CLOUD), "tutor_app": of(3, 16509), "resume_app": of(3, CLOUD), "bot_store": of(4, 16509)}
 
     def place(self, rng: np.random.Generator, where: str, home: list[Site], site: list[Site]) -> list[Site]:
-        """The addresses of somebody who sits there. `site` is the group's own."""
+        """Return the addresses of somebody at this kind of place. `site` is the group's own."""
         if where in self.shared:
             return [choose(rng, self.shared[where]) for _ in range(1 if where in ("coworking", "gates") else 2)]
         if where == "campus":
@@ -117,7 +117,7 @@ class Networks:
 
 
 def forget(accounts: Sequence[Account], log: Log) -> None:
-    """What the log does not know: by tenant of a company or by account, honest or not. Contracts forbid some texts."""
+    """Remove facts that the log does not have: by tenant of a company or by account, honest or not. Contracts forbid some texts."""
     gaps: dict[str, dict] = {}
     for one in accounts:
         firm = one.state.get("firm")
@@ -175,7 +175,7 @@ CHATS = frozenset({"chat_desk", "chat_mobile"})
 
 
 def change_later(rng: np.random.Generator, product: Product, one: Account) -> None:
-    """The product's release, which leaves alone what the account had chosen itself, and the new model for those who move."""
+    """Set the product's release, which keeps the account's own choices, and the new model for those who switch."""
     changes = one.state.setdefault("changes", [])
     if product.update and rng.random() < product.update[2]:
         day, delay, _, new = product.update
@@ -187,7 +187,7 @@ def change_later(rng: np.random.Generator, product: Product, one: Account) -> No
 
 
 def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest, nets: Networks) -> list[Account]:
-    """The accounts of a product: settings, lives, networks, and what changes for them and when."""
+    """Create a product's accounts: settings, lifetimes, networks and later changes."""
     keeps = (0.35,) * 3 if product.kind.startswith("sdk_") else (rng.uniform(0.45, 0.97), rng.uniform(0.7, 1.0), rng.uniform(0.7, 1.0))
     accounts = []
     for at in range(product.accounts):
@@ -200,7 +200,7 @@ def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest
         if product.kind == "try_once":
             one.tier, one.payment = "free", None
         one.state["own"] = {name: choose(rng, items) for name, items in product.own.items()}
-        if product.kind == "bot_store":  # a card of its own
+        if product.kind == "bot_store":  # its own card
             one.state["own"]["card"] = f"Bot: {''.join(choose(rng, SYLLABLES) for _ in range(3)).title()}, {choose(rng, ROLES_OF_BOTS)} who {choose(rng, WHO)} and {choose(rng, WHO)}. {choose(rng, STYLES)}"
         change_later(rng, product, one)
         place = rng.random()
@@ -221,7 +221,7 @@ def crowd(rng: np.random.Generator, product: Product, number: int, world: Honest
 
 
 def units_of(rng: np.random.Generator, product: Product, one: Account, times: Sequence[float], own: Sequence[Piece]) -> list[Unit]:
-    """A unit for each time, over the texts of the account's person in their order."""
+    """Return a unit for each time, over the texts of the account's person in their order."""
     units, first = [], 0
     for when in times:
         size, late = int(rng.integers(product.parts[0], product.parts[1] + 1)), float(when) > one.state["late"]
@@ -235,7 +235,7 @@ def units_of(rng: np.random.Generator, product: Product, one: Account, times: Se
 
 
 def housed(one: Account, unit: Unit) -> Unit:
-    """The unit behind the house instruction of the account's tenant, if it has one."""
+    """Return the unit behind the house instruction of the account's tenant, if it has one."""
     house = one.state.get("house")
     return [replace(request, system=f"{house}\n{request.system}" if request.system else house) for request in unit] if house else unit
 
@@ -247,7 +247,7 @@ AREAS = ("Freight papers", "Grid operation", "Dental supply", "Union office", "H
 HOUSES = (("You work for", "Assistant of", "This is an internal tool of", "On behalf of"), tuple(f"{a} {b}." for a in ("Do not name", "Never repeat", "Mark clearly", "Ask a colleague about", "Keep apart", "Do not promise") for b in ("other companies", "personal data", "guesses", "dates", "prices", "matters under dispute", "anything marked red")), ("Classification: internal.", "Policy AI-3 applies.", "Logs are reviewed.", ""))
 ROLES = {"role": tuple(f"{a} {b}" for a in ("Summarise for", "Explain to", "Give the key points to", "Write the weekly line for") for b in ("the steering group.", "the works council.", "the plant.", "our customers.", "the auditor.", "sales."))}
 REVIEWS = {"rule": tuple(f"Check {a}; {b}." for a in ("naming", "error paths", "tests", "security", "style guide 4") for b in ("comment only on faults", "grade A to D", "at most three remarks", "say what to ask the author"))}
-PROJECTS = (  # of one real author each
+PROJECTS = (  # with one real author each
     Product("proj_code", 300, "", Settings(BRANT, 0.0, 8192, True, None, 11), "{text}\nFile: {file}", "Coding assistant. Repository {root}.", more="<tool name=\"{tool}\" path=\"{file}\">\n{text}\n</tool>", parts=(2, 5), each={"tool": ("read", "grep", "edit", "test")}, output=200, gap=0.8, units=5, moves=0.12, session=True),
     Product("proj_summary", 130, "", Settings(USUAL, 0.2, 1000, False), "{role}\n\n{text}", own=ROLES, output=120, units=14),
     Product("proj_review", 90, "", Settings(USUAL, 0.0, 2000, False), "Change in {file}:\n{text}", "{rule}", own=REVIEWS, output=140, units=14, moves=0.1),
@@ -267,7 +267,7 @@ class Tenant:
 
 
 def found_tenants(rng: np.random.Generator, nets: Networks) -> list[Tenant]:
-    """Companies, each with its ways, until all projects have one."""
+    """Create companies, each with its habits, until all projects have one."""
     defaults = {product.kind: product.settings for product in PROJECTS} | {kind: Settings(model, 0.2, 1024, kind == "proj_chat") for kind, (_, _, model) in STAFFED.items()}
     left = [product.kind for product in PROJECTS for _ in range(product.accounts)] + [kind for kind, (number, _, _) in STAFFED.items() for _ in range(number)]
     left = [left[at] for at in rng.permutation(len(left))]
@@ -304,7 +304,7 @@ FIELDS = ("intent", "amount", "date", "place", "product", "name", "urgency", "ch
 
 
 def staffed_rows(rng: np.random.Generator, one: Account, count: int, stock: Stock, customers: Iterator[list[Piece]]) -> list[Row]:
-    """What a company's project sends that no single person writes."""
+    """Return requests: what a company's project sends that no single person writes."""
     if one.kind == "proj_chat":
         system = f"{choose(rng, AREAS)} chat {keyed(one.name) % 300}. {choose(rng, HOUSES[1])}"
         units = [[Request(text[:2500], system, turn + 1, 180, True, 2, None, f"e{rng.integers(200):03d}") for turn, (text, _) in enumerate(next(customers)[:4])] for _ in range(count)]
@@ -331,7 +331,7 @@ def staffed_rows(rng: np.random.Generator, one: Account, count: int, stock: Stoc
 
 
 def mirror_rows(rng: np.random.Generator, world: Honest, tenants: Sequence[Tenant]) -> None:
-    """Staging projects: a part of a sibling's requests again, minutes later, with another model."""
+    """Add staging projects: a part of a sibling's requests again, minutes later, with another model."""
     by_account: dict[str, list[dict]] = defaultdict(list)
     for row in world.log.rows:
         by_account[row["account"]].append(row)
@@ -349,7 +349,7 @@ def mirror_rows(rng: np.random.Generator, world: Honest, tenants: Sequence[Tenan
 
 
 def compose_majority(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequence[Person], nets: Networks, customers: Iterator[list[Piece]]) -> list[Tenant]:
-    """Everybody who is no organised group."""
+    """Compose all accounts that belong to no organised group."""
     crowds, tenants = [(product, crowd(rng, product, at, world, nets)) for at, product in enumerate(PRODUCTS)], found_tenants(rng, nets)
     alone = [one for _, accounts in crowds for one in accounts]
     ban_in_error(rng, alone, DAYS)
@@ -373,10 +373,10 @@ def compose_majority(rng: np.random.Generator, world: Honest, stock: Stock, peop
                 times = np.sort(at_the_minute(one, times))
             if one.name not in needs:
                 world.add(rng, one, times, [conversation(product, one, talk) for talk in stock.take("talks", len(times))])
-            elif own:  # else nobody has so many texts
+            elif own:  # else no person has so many texts
                 world.add(rng, one, times, units_of(rng, product, one, times, own))
                 entry[one.name]["exchanges"] = len(world.log.rows) - before
-            if (product.kind == "proj_sandbox" or one.state.get("at_once")) and rng.random() < 1 / 3:  # by hand, first of all
+            if (product.kind == "proj_sandbox" or one.state.get("at_once")) and rng.random() < 1 / 3:  # a manual trial comes first
                 world.log.add(rng, one, one.start + float(rng.uniform(0.0002, 0.002)), [Request(choose(rng, TRIALS), output=20)])
     for firm in tenants:
         for one in firm.projects:
@@ -395,7 +395,7 @@ POSTED = "You are my brutally honest future self, ten years older. Read what I s
 
 
 def pass_on_a_prompt(rng: np.random.Generator, world: Honest, alone: Sequence[Account], customers: Iterator[list[Piece]]) -> None:
-    """A prompt that goes round on social media, word for word, before something of one's own."""
+    """Add a prompt that spreads on social media, word for word, before the account's own texts."""
     able = [one for one in alone if one.kind in ("chat_desk", "chat_mobile", "note_keeper", "try_once") and one.end > 11 and one.start < 20]
     for at in rng.permutation(len(able))[:90]:
         one = able[at]

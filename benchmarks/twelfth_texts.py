@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - each source stands whole in its line
+# ruff: noqa: E501 - each source is one line
 """Texts for the twelfth author's world, from public repositories that no former author used. See twelfth_author.md."""
 
 import csv
@@ -18,7 +18,7 @@ from sixth_author import pieces_of
 
 
 def files_of(mirror: Path, project: str, pattern: str) -> Iterator[tuple[str, str]]:
-    """Name and text of the files of the newest commit that match and are there, by one process."""
+    """Yield name and text of the matching files of the newest commit, by one process."""
     place = ["git", "-C", str(mirror / project.replace("/", "+") / "repo")]
     tree = subprocess.run([*place, "ls-tree", "-r", "-l", "HEAD"], capture_output=True, check=True).stdout.decode("utf-8", "replace")
     names = [name for line in tree.splitlines() for about, name in [line.split("\t", 1)] if re.fullmatch(pattern, name) and about.split()[-1].isdigit()]
@@ -31,7 +31,7 @@ def files_of(mirror: Path, project: str, pattern: str) -> Iterator[tuple[str, st
 
 
 def hearing(text: str) -> Iterator[str]:
-    """Runs of the turns of an argument, some 700 characters each."""
+    """Yield runs of the turns of an argument, some 700 characters each."""
     run = ""
     for section in (json.loads(text).get("transcript") or {}).get("sections", ()):
         for turn in section["turns"]:
@@ -48,7 +48,7 @@ def exam_item(line: str) -> str:
 
 
 def collect_texts(mirror: Path) -> pa.Table:
-    """Pool, key and text of every source that no former author used."""
+    """Return pool, key and text of every source that no former author used."""
     rows: list[tuple[str, str, str]] = []
     for name, body in files_of(mirror, "walkerdb/supreme_court_transcripts", r"oyez/cases/201[5-9]\..*-t01\.json"):
         rows += [("court", name, piece) for piece in hearing(body)]

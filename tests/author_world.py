@@ -1,6 +1,6 @@
-"""What the tests of other authors' worlds share: texts that say which they are, and what holds in each world.
+"""Shared parts of the tests of other authors' worlds: texts that name themselves, and checks for each world.
 
-A world's module is handed over; its plans, groups and rules have the same fields in all of them.
+The checks take a world's module; its plans, groups and rules have the same fields in all of them.
 """
 
 import json
@@ -15,11 +15,11 @@ from fifth_author import Honest
 from fourth_author import Account, Request, moment
 from selves import Person
 
-Row = tuple[Account, float, list[Request]]  # who sends it, on which day, and the requests
+Row = tuple[Account, float, list[Request]]  # the account, the day, and the requests
 
 
 class Same:
-    """Texts that say only which one they are."""
+    """Texts that contain only their own names."""
 
     def take(self, name: str, count: int) -> list[Any]:
         texts = [f"text {at} of {name}, long enough to be told from others" for at in range(count)]
@@ -29,7 +29,7 @@ class Same:
 
 
 class SameTalks(Same):
-    """Texts that say only which one they are, and talks of one line."""
+    """Texts that contain only their own names, and conversations of one line."""
 
     def take(self, name: str, count: int) -> list[Any]:
         texts = super().take(name, count)
@@ -37,7 +37,7 @@ class SameTalks(Same):
 
 
 class SameDialogues(SameTalks):
-    """Texts that say only which one they are, and dialogues as lists of lines."""
+    """Texts that contain only their own names, and dialogues as lists of lines."""
 
     def take(self, name: str, count: int) -> list[Any]:
         taken = super().take(name, count)
@@ -64,7 +64,7 @@ def owners(texts: int = 120) -> Iterator[Person]:
 def compose_campaign(
     author: Any, world: Any, plan: Any, places: Any, customers: Sequence[Any]
 ) -> tuple[list[Account], list[Row]]:
-    """A campaign's accounts, and what they send. author: the module whose plumbing composes the world."""
+    """Compose a campaign's accounts and requests. author: the module whose code composes the world."""
     rng = np.random.default_rng(5)
     accounts = author.campaign_accounts(rng, plan, places, world)
     return accounts, author.campaign_rows(rng, plan, accounts, SameDialogues(), customers, world)
@@ -78,7 +78,7 @@ def compose_group(
     places: Any,
     customers: Sequence[Any],
 ) -> tuple[list[Account], list[Row]]:
-    """A group's accounts, and what they send by `rows_of`."""
+    """Compose a group's accounts, and what they send by `rows_of`."""
     rng = np.random.default_rng(7)
     accounts = author.team_accounts(rng, team, number, places)
     for one in accounts:
@@ -89,9 +89,9 @@ def compose_group(
 def check_group(
     group: Any, number: int, accounts: Sequence[Account], rows: Sequence[Row], holes: Sequence[str] = ("{",)
 ) -> None:
-    """An honest group has as many accounts as its rule says, and works within its days.
+    """Check that an honest group has as many accounts as its rule states, and works within its days.
 
-    holes: what no prompt may hold, as a template that was not filled in would.
+    holes: what no prompt may contain, such as the marks of an unfilled template.
     """
     first, last = group.days[number % len(group.days)]
     assert group.size[0] <= len(accounts) <= group.size[1]
@@ -110,9 +110,9 @@ def check_campaign(
     hole: str = "{}",
     more_accounts: int = 0,
 ) -> None:
-    """A campaign sends about what its rule says, from so many accounts, within its days.
+    """Check that a campaign sends about what its rule states, from so many accounts, within its days.
 
-    share: of the planned requests, least and most. hole: what no prompt may hold, as in `check_group`.
+    share: of the planned requests, least and most. hole: what no prompt may contain, as in `check_group`.
     """
     assert share[0] <= sum(len(unit) for _, _, unit in rows) / plan.count <= share[1]
     assert all(plan.start <= when <= plan.end for _, when, _ in rows)
@@ -122,7 +122,7 @@ def check_campaign(
 
 
 def check_nameless(plan: Any, accounts: Iterable[Account]) -> None:
-    """No name of an account gives its campaign away."""
+    """Check that no account's name gives its campaign away."""
     for one in accounts:
         names = [name or "" for name in (one.name, one.org, one.payment, one.email_domain)]
         assert not any(plan.campaign in name.split("_") or "camp" in name for name in names)
@@ -135,7 +135,7 @@ def check_filled(rows: Iterable[Row], holes: Sequence[str]) -> None:
 
 
 def check_campaign_rules(author: Any) -> None:
-    """The rules state each campaign's numbers of accounts and requests in a line of its own."""
+    """Check that the rules state each campaign's numbers of accounts and requests in a line of its own."""
     for plan in author.OPERATIONS:
         begin = f"| {plan.campaign} | {plan.style} |"
         (rule,) = [line for line in author.RULES.split("\n") if line.startswith(begin)]
@@ -144,7 +144,7 @@ def check_campaign_rules(author: Any) -> None:
 
 
 def check_rules(author: Any, letter: str, numbers: dict[str, int]) -> None:
-    """The rules state each kind with its number of accounts, each group with its size, each campaign."""
+    """Check that the rules state each kind with its accounts, each group with its size, each campaign."""
     assert [plan.campaign for plan in author.OPERATIONS] == [
         f"{letter}{at}" for at in range(1, len(author.OPERATIONS) + 1)
     ]
@@ -158,7 +158,7 @@ def check_rules(author: Any, letter: str, numbers: dict[str, int]) -> None:
 
 
 def check_shapes(author: Any, public: Any, letter: str) -> None:
-    """The rules state how many accounts each family of software has, and how many each kind of desk."""
+    """Check that the rules state the accounts of each family of software, and of each kind of desk."""
     numbers = Counter[str]()
     for product in (*public.products, public.eval_person):
         family = "_".join(product.kind.split("_")[: 1 if product.kind.startswith("automation") else 2])
@@ -176,7 +176,7 @@ def check_honest_traffic(
     plans: Sequence[Any],
     folder: Path,
 ) -> None:
-    """Honest traffic is the same with and without campaigns, and what the labels name is theirs alone."""
+    """Check that honest traffic is the same with and without campaigns, which have only the labelled rows."""
     worlds = []
     for chosen in ((), plans):
         rng = np.random.default_rng(8)

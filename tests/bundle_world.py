@@ -1,4 +1,4 @@
-"""A small log with a pool, found, folded into a case, and exported as a bundle. Every text holds a canary."""
+"""A small log with a pool, found, folded into a case, and exported as a bundle. Every text has a canary."""
 
 import atexit
 import importlib.util
@@ -41,7 +41,7 @@ NOW_US = 1_790_000_000_000_000
 
 @cache
 def released() -> ModuleType:
-    """The checker as it travels, with what this release knows: `verify` of a folder of its own."""
+    """Return the checker as distributed, with this release's data: `verify` of a folder of its own."""
     folder = Path(mkdtemp(prefix="stillwatch-checker"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name, content in documents.checker().items():
@@ -57,7 +57,7 @@ def released() -> ModuleType:
 
 @dataclass(frozen=True)
 class Told:
-    """Where everything of the world is."""
+    """The paths of the world."""
 
     folder: Path
     log: Path
@@ -66,7 +66,7 @@ class Told:
     case: str
     pool: tuple[str, ...]
     bundle: Path
-    said: tuple[str, ...]  # what was told before it left
+    said: tuple[str, ...]  # reported before the export
     planted: Scene
 
     def store(self) -> Store:
@@ -76,7 +76,7 @@ class Told:
 
 
 def scan_crowd(crowd: Crowd, folder: Path) -> tuple[Path, Path, ScanResult]:
-    """Write a crowd's log and accounts into a folder, and scan them."""
+    """Write a crowd's log and accounts to a folder, and scan them."""
     log, accounts = folder / "log.parquet", folder / "accounts.parquet"
     pq.write_table(crowd.table(), log)
     pq.write_table(crowd.accounts(), accounts)
@@ -84,7 +84,7 @@ def scan_crowd(crowd: Crowd, folder: Path) -> tuple[Path, Path, ScanResult]:
 
 
 def oldest_python() -> str | None:
-    """The oldest Python that the stand-alone checkers promise to run on, where it is at hand."""
+    """Return the oldest Python that the stand-alone checkers support, if installed."""
     built = sorted(Path("~/.pyenv/versions").expanduser().glob("3.9.*/bin/python"))
     return str(built[0]) if built else shutil.which("python3.9")
 
@@ -116,7 +116,7 @@ def make(folder: Path) -> Told:
 def export(
     store: Store, case: str, out: Path, *, who: str, now_us: int, log: ScannedLog | None = None
 ) -> Exported:
-    """Make a bundle, whatever leaves with it."""
+    """Make a bundle, whatever it contains."""
     ready = prepare(store, case, who=who, now_us=now_us, log=log)
     return release(store, ready, out, who=who, now_us=now_us)
 

@@ -1,4 +1,4 @@
-"""Small made-up findings for the tests of cases, and the databases they are tried on."""
+"""Small invented findings for the tests of cases, and the databases used to test them."""
 
 import atexit
 from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +77,7 @@ def campaign(
         named_at=dict.fromkeys(accounts, alarm),
         links=tuple(
             Link(a, name, r.detector, 8.4, r.text, "provider" if r is NETWORK else "client")
-            for r in (NETWORK, WORDED)  # in the order in which reports list them
+            for r in (NETWORK, WORDED)  # in the order of reports
             if r in reasons
             for a in accounts
         ),
@@ -106,7 +106,7 @@ def result(*campaigns: Campaign, followers: Sequence[Follower] = ()) -> ScanResu
 
 
 def later(c: Campaign, name: str, more: Sequence[str], **changes: object) -> Campaign:
-    """The same actor seen again, with more accounts and another id."""
+    """Return the same actor as seen later, with more accounts and another id."""
     links, firm = (*c.links, *campaign(name, more).links), (*c.firm, *more)
     accounts = tuple(sorted({*c.accounts, *more}))
     return replace(c, id=name, accounts=accounts, links=links, firm=firm, **changes)  # type: ignore[arg-type]
@@ -114,7 +114,7 @@ def later(c: Campaign, name: str, more: Sequence[str], **changes: object) -> Cam
 
 @cache
 def _server() -> str | None:
-    """One PostgreSQL for all tests of a process."""
+    """Start one PostgreSQL for all tests of a process."""
     stack = ExitStack()
     folder: str | None = stack.enter_context(running())
     atexit.register(stack.close)
@@ -122,9 +122,9 @@ def _server() -> str | None:
 
 
 def url_of(kind: str, folder: Path, like: str | None = None) -> str:
-    """A new database of a kind: "sqlite", or "postgres" where there is a server for it.
+    """Return a new database of a kind: "sqlite", or "postgres" if there is a server for it.
 
-    like: the URL of the PostgreSQL database that it shall be a copy of.
+    like: the URL of the PostgreSQL database to copy.
     """
     if kind == "sqlite":
         return f"sqlite:///{folder}/cases.db"
@@ -136,18 +136,18 @@ def url_of(kind: str, folder: Path, like: str | None = None) -> str:
 
 @contextmanager
 def fast_folder() -> Iterator[Path]:
-    """A folder in memory where there is one: what is tried hundreds of times need not wait for a disk."""
+    """Provide a folder, in memory if possible: hundreds of trials need not wait for a disk."""
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         yield Path(folder)
 
 
-Filling = Callable[[Store, Path], object]  # puts into a store, and into its folder, what tests begin with
+Filling = Callable[[Store, Path], object]  # adds a test's starting data to a store and its folder
 
 
 @cache
 def _made(fill: Filling, kind: str) -> tuple[str, dict[str, bytes]]:
-    """A database that is filled, and the files beside it."""
+    """Return a filled database, and the files beside it."""
     with fast_folder() as folder:
         url = url_of(kind, folder)
         with Store(url) as store:
@@ -157,7 +157,7 @@ def _made(fill: Filling, kind: str) -> tuple[str, dict[str, bytes]]:
 
 @contextmanager
 def store_with(fill: Filling, folder: Path, kind: str = "sqlite") -> Iterator[Store]:
-    """A store that holds what `fill` puts there: it is filled once, and copied for each test."""
+    """Provide a store with the data of `fill`, which is filled once and copied for each test."""
     like, files = _made(fill, kind)
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -167,11 +167,11 @@ def store_with(fill: Filling, folder: Path, kind: str = "sqlite") -> Iterator[St
 
 
 def nothing(store: Store, folder: Path) -> None:
-    """Leave a store empty: it has its tables."""
+    """Leave a store with empty tables."""
 
 
 def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
-    """All that is stored, row by row."""
+    """Return everything stored, row by row."""
     with store.reading() as db:
         return {
             table.name: sorted((tuple(row) for row in db.execute(select(table))), key=repr)
@@ -179,11 +179,11 @@ def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-MOVING = ("updated_us", "revision")  # that a case was touched is no part of what stands
+MOVING = ("updated_us", "revision")  # that a case was touched does not count
 
 
 def standing(store: Store) -> dict[str, list[dict[str, object]]]:
-    """What stands: cases, their accounts and hours, without the acts that led there."""
+    """Return the present cases, their accounts and hours, without the acts that led to them."""
     with store.reading() as db:
         return {
             table.name: sorted(
@@ -198,6 +198,6 @@ def standing(store: Store) -> dict[str, list[dict[str, object]]]:
 
 
 def only(store: Store) -> str:
-    """The id of the one case."""
+    """Return the id of the one case."""
     (case,) = reading.queue(store, reading.Filter(), NOW_US).cases
     return case.id

@@ -1,4 +1,4 @@
-"""Ledgers for tests: written by the real writer, with answers that any seed makes anew."""
+"""Ledgers for tests: written by the real writer, with random answers by seed."""
 
 import random
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ def pair_in(
     at_us: int = NOW_US,
     **said: object,
 ) -> Pair:
-    """One pair with two random answers, its coin thrown by the ledger's key."""
+    """Return one pair with two random answers, its coin tossed by the ledger's key."""
     number = ledger.number()
     asked = prompt or f"Question {number} of {account}: {text(draw, 5)}?"
     answers = (Answer(text(draw), 12, "stop"), Answer(text(draw), 12, "stop"))
@@ -59,7 +59,7 @@ def pair_in(
 
 
 def throw_of(pair: Pair) -> Throw:
-    """What the gateway writes of a pair's coin before there are answers."""
+    """Return what the gateway writes about a pair's coin before there are answers."""
     return Throw(pair.ledger, pair.number, pair.at_us, pair.account, pair.campaign)
 
 
@@ -67,9 +67,9 @@ def write(
     folder: Path, accounts: dict[str, int], *, seed: int = 1, key: EpochKey = KEY,
     reader: bytes | None = None, throws: bool = False, at_us: int = NOW_US,
 ) -> list[Pair]:  # fmt: skip
-    """A closed ledger with so many pairs of each account, mixed; and one coin without a pair.
+    """Write a closed ledger with so many pairs of each account, mixed, and one coin without; return these.
 
-    throws: with the lines that say whose each coin is, as the gateway writes them.
+    throws: include the lines that state each coin's account, as the gateway writes them.
     """
     draw = random.Random(seed)
     order = [name for name, n in accounts.items() for _ in range(n)]
@@ -83,7 +83,7 @@ def write(
 
 
 def as_begun(ledger: Path) -> Verified:
-    """A ledger as it was when each worker's newest file had its first line."""
+    """Return a ledger as of the first line of each worker's newest file."""
     leaves = trees(ledger)
     for name in openings.open_ledgers({"heads": [{"ledger": name} for name in leaves]}):
         del leaves[name][1:]
@@ -95,7 +95,7 @@ def name_actors(
     folder: Path, actors: Mapping[str, str], test: seals.SealedTest, owner: TrailSigner, witness: TrailSigner,
     at: str = NAMED_AT,
 ) -> dict[str, Any]:  # fmt: skip
-    """Name actors in a seal, and let a witness date it, as when the newest ledgers had their first lines."""
+    """Name actors in a seal that a witness dates, as of the first lines of the newest ledgers."""
     ledger = folder / "ledger"
     sealed = seals.make(
         folder / "seals", ledger, as_begun(ledger), [KEY_IN_SEAL], [],

@@ -1,4 +1,4 @@
-"""Fixtures that many modules ask for. What they need is imported when one is asked for."""
+"""Fixtures of many modules. Their imports are made on use."""
 
 import gc
 import importlib.util
@@ -30,7 +30,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.fixture(scope="module")
 def up() -> Iterator["Upstream"]:
-    """An upstream that answers whoever has the gateway's key."""
+    """Provide an upstream that accepts the gateway's key."""
     from gateway_world import UPSTREAM_KEY
     from upstream import Upstream
 
@@ -40,7 +40,7 @@ def up() -> Iterator["Upstream"]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A PostgreSQL for the tests of a module."""
+    """Provide a PostgreSQL for the tests of a module."""
     import postgres_server
 
     with postgres_server.running() as found:
@@ -51,7 +51,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def url(server: str) -> str:
-    """A new database for a fleet."""
+    """Return the URL of a new database for a fleet."""
     from fleet_world import url_of
 
     return url_of(server)
@@ -59,7 +59,7 @@ def url(server: str) -> str:
 
 @pytest.fixture(scope="module")
 def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator["World"]:
-    """A console that tests only look at."""
+    """Provide a console that tests only read."""
     from console_world import world
 
     made = world(tmp_path_factory.mktemp("still"))
@@ -69,7 +69,7 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator["World"]:
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Iterator["World"]:
-    """A console that a test may change."""
+    """Provide a console that a test may change."""
     from console_world import world
 
     made = world(tmp_path)
@@ -79,7 +79,7 @@ def mine(tmp_path: Path) -> Iterator["World"]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Debian's chromium."""
+    """Provide Debian's chromium."""
     if not CHROMIUM.exists() or importlib.util.find_spec("playwright") is None:
         pytest.skip("needs Debian's chromium and playwright")
     from playwright.sync_api import sync_playwright

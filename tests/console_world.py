@@ -1,4 +1,4 @@
-"""A console to be tried: a store with the report's hostile cases, some users, a gateway of dicts."""
+"""A console for tests: a store with the report's hostile cases, some users, a gateway of dicts."""
 
 import re
 import tempfile
@@ -48,13 +48,13 @@ USERS = {
 }
 COOKIE = "stillwatch-8090"
 HERE = "http://127.0.0.1:8090"
-_HASHED = people.scrypt(PASSWORD, n=1 << 10)  # it says so itself: quick to check
+_HASHED = people.scrypt(PASSWORD, n=1 << 10)  # stored with its parameters: quick to check
 NEWER = default_text().replace("version = 1", "version = 2", 1).replace("# max_n = 8 ", "max_n = 4 ", 1)
 
 
 @dataclass
 class Gateway:
-    """What a running gateway would be, with one change on top of the other so that an undo is exact."""
+    """Stands for a running gateway, with changes on top of each other so that an undo is exact."""
 
     name: str = "gateway of the tests"
     why_not: str | None = None
@@ -157,7 +157,7 @@ class Gateway:
 
 @dataclass
 class World:
-    """A console with what stands behind it. `now` is what its clock says."""
+    """A console with its store and gateway. `now` is its clock's time."""
 
     store: Store
     gateway: Gateway
@@ -166,7 +166,7 @@ class World:
     cases: dict[str, str]  # campaign -> case
 
     def client(self, name: str | None = None) -> "Visitor":
-        """Give a visitor, logged in without the quarter of a second that a password takes."""
+        """Return a visitor, logged in without the quarter of a second that a password takes."""
         visitor = Visitor(self.app)
         if name is not None:
             cookie = sessions.begin(self.store, User(name, USERS[name], NOW), self.clock[0])
@@ -174,7 +174,7 @@ class World:
         return visitor
 
     def close(self) -> None:
-        """End the process and let go of the files that answer its SQL: a long run seldom collects garbage."""
+        """End the process and release the files that answer its SQL: a long run seldom collects garbage."""
         settle()
         with TestClient(self.app):
             pass
@@ -182,14 +182,14 @@ class World:
 
 
 def settle() -> None:
-    """Wait for the copies that a log-in has made in the background: a process must not end amid them."""
+    """Wait for the copies that a log-in makes in the background: a process must not end during them."""
     for one in threading.enumerate():
         if "_prepare" in one.name:
             one.join(30)
 
 
 class Visitor(TestClient):
-    """A browser without scripts: it keeps cookies, sends where it comes from, and fills forms in."""
+    """A browser without scripts: it keeps cookies, sends its origin, and fills forms in."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app, base_url=HERE, headers={"origin": HERE}, follow_redirects=False)
@@ -200,7 +200,7 @@ class Visitor(TestClient):
         return int(self.post("/login", data=form).status_code)
 
     def submit(self, path: str, page: str = "/queue", **form: object) -> tuple[int, str]:
-        """Send a form of one of the pages; give the status, and where it leads or what it says."""
+        """Send a form of one of the pages; return the status, and the redirect's target or the text."""
         data = {"csrf": csrf_in(self.get(page).text), **form}
         got = self.post(path, data=data)
         return got.status_code, got.headers.get("location") or got.text
@@ -213,7 +213,7 @@ def csrf_in(page: str) -> str:
 
 
 def fill(store: Store, found: ScanResult) -> None:
-    """Fold findings into a store, all accounts but every 50th firmly tied, and let some people in."""
+    """Fold findings into a store, all accounts but every 50th firmly tied, and add some users."""
     campaigns = tuple(
         replace(c, firm=tuple(a for k, a in enumerate(c.accounts) if k % 50 != 7)) for c in found.campaigns
     )
@@ -228,7 +228,7 @@ def fill(store: Store, found: ScanResult) -> None:
 
 @cache
 def _filled() -> dict[str, bytes]:
-    """The files of a filled folder: made once, copied for each test."""
+    """Return the files of a filled folder, made once and copied for each test."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with Store(f"sqlite:///{folder / 'cases.db'}") as store:

@@ -1,4 +1,4 @@
-"""A small run of the clock task for the tests of training, evaluation and report: no teacher is asked."""
+"""A small run of the clock task for the tests of training, evaluation and report, without a teacher."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def question(one: ClockProblem) -> Prompt:
 
 
 def clock_run(folder: Path, examples: int = 60, questions: int = 20) -> Path:
-    """A run with curated examples, held-out questions and a teacher of record."""
+    """Create a run with curated examples, held-out questions and recorded teacher answers."""
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / "curated.jsonl", [example(p) for p in problems(examples, 1)])
     write_rows(folder / "heldout.jsonl", [question(p) for p in problems(questions, 1, held_out=True)])

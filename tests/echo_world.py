@@ -1,7 +1,7 @@
-"""A log with completions: honest crowds in which answers come back for honest reasons, and a pool.
+"""A log with completions: honest crowds whose answers reappear for honest reasons, and a pool.
 
-The rules were written down before the test ran and were not changed for it. Texts are made of invented words
-of Zipf's frequencies and of a model's stock phrases; nothing in them is real.
+The rules were written down before the test ran and were not changed for it. Texts are invented words with
+Zipf frequencies and a model's stock phrases; nothing in them is real.
 """
 
 import random
@@ -30,7 +30,7 @@ PHRASES = [prose(_FIXED, _FIXED.randint(6, 14)) for _ in range(200)]  # a model'
 REFUSALS = [prose(_FIXED, 60) for _ in range(5)]
 PUBLIC = [prose(_FIXED, _FIXED.randint(60, 300)) for _ in range(80)]  # licences, poems, manuals
 BOILERPLATE = [prose(_FIXED, 50) for _ in range(10)]  # imports and skeletons of code
-POPULAR = [(prose(_FIXED, 12), prose(_FIXED, 150)) for _ in range(20)]  # asked by many, answered alike
+POPULAR = [(prose(_FIXED, 12), prose(_FIXED, 150)) for _ in range(20)]  # common questions, similar answers
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Exchanges:
         self.rng = random.Random(self.seed)
 
     def answer(self) -> str:
-        """What the model makes: its own words, stock phrases in between, and at times a public text."""
+        """Return a model's answer: its own words, stock phrases in between, and sometimes a public text."""
         rng = self.rng
         parts = []
         for _ in range(rng.randint(2, 7)):
@@ -82,7 +82,7 @@ class Exchanges:
         return text
 
     def people(self, prefix: str, many: int, each: float = 10.0) -> list[str]:
-        """Talks of one to four turns, each with all before; refusals; questions that many ask."""
+        """Add conversations of one to four turns, each with all earlier ones; refusals; common questions."""
         rng = self.rng
         names = [f"{prefix}{k:03}" for k in range(many)]
         for name in names:
@@ -115,7 +115,7 @@ class Exchanges:
 
 
 def evaluation_company(world: Exchanges, customers: list[str]) -> list[str]:
-    """One vendor judges answers that its customers were given."""
+    """Add one vendor that judges its customers' answers."""
     rng = world.rng
     theirs = set(customers)
     rows = [row for row in world.rows if row["account"] in theirs]
@@ -126,7 +126,7 @@ def evaluation_company(world: Exchanges, customers: list[str]) -> list[str]:
 
 
 def classroom(world: Exchanges, many: int = 30, passed_on: float = 0.1) -> list[str]:
-    """Exercises with a handout that students paste and the model repeats; answers that friends pass on."""
+    """Add exercises with a handout that students paste and the model repeats; answers that friends share."""
     rng = world.rng
     names = [f"student{k:02}" for k in range(many)]
     for _ in range(10):
@@ -144,7 +144,7 @@ def classroom(world: Exchanges, many: int = 30, passed_on: float = 0.1) -> list[
 
 
 def published(world: Exchanges, names: list[str]) -> None:
-    """Answers that their readers quote: one by many, others by one or two."""
+    """Add answers that their readers quote: one by many, others by one or two."""
     rng = world.rng
     for times in (12, 6, 2, 1, 1):
         author, *readers = rng.sample(names, times + 1)
@@ -155,7 +155,7 @@ def published(world: Exchanges, names: list[str]) -> None:
 
 
 def companies(world: Exchanges, many: int = 8) -> list[str]:
-    """Two accounts each, one tenant: history goes on at either key."""
+    """Add companies with two accounts each, one tenant: conversations continue with either key."""
     rng = world.rng
     names = []
     for k in range(many):
@@ -174,7 +174,7 @@ def companies(world: Exchanges, many: int = 8) -> list[str]:
 def pool(
     world: Exchanges, many: int = 20, each: int = 15, cleaned: float = 0.3, how: str = "whole"
 ) -> list[str]:
-    """One queue over many accounts: answers are collected, and some cleaned by whichever account is free."""
+    """Add one queue over many accounts: answers are collected, and some cleaned by any free account."""
     rng = world.rng
     names = [f"pool{k:02}" for k in range(many)]
     for _ in range(many * each):
@@ -193,7 +193,7 @@ def pool(
 
 
 def honest(seed: int, people: int = 200) -> tuple[Exchanges, dict[str, list[str]]]:
-    """Every honest crowd in one log, and the groups that somebody might form of them."""
+    """Return every honest crowd in one log, and the groups that somebody might form of them."""
     world = Exchanges(seed)
     names = world.people("person", people)
     published(world, names)

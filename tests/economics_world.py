@@ -56,7 +56,7 @@ train = { steps = 3, batch = 8, device = "cpu", checkpoint_every = 0 }
 
 
 def experiment(folder: Path, declaration: str = DECLARATION) -> Experiment:
-    """A declared experiment whose data are there: no teacher is asked."""
+    """Return a declared experiment with existing data: no teacher is asked."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "small.toml"
     file.write_text(declaration)
@@ -77,14 +77,14 @@ def experiment(folder: Path, declaration: str = DECLARATION) -> Experiment:
 
 
 def expected(arm: str, size: int) -> float:
-    """The share right that the simulated students have on average."""
+    """Return the simulated students' average share right."""
     if not size:
         return 0.0
     return 0.1 if arm != "traces" else float(1 / (1 + np.exp(-2 * (np.log(size) - np.log(20)))))
 
 
 def simulate(one: Experiment, seeds: tuple[int, ...], spread: float = 0.2, draw_seed: int = 1) -> None:
-    """Write the cells of some seeds: each student's logit is off by its own normal error."""
+    """Write the cells of some seeds: each student's logit has its own normal error."""
     draw = np.random.default_rng(draw_seed)
     task = one.task[0]
     for cell in cells(one):

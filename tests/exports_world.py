@@ -1,4 +1,4 @@
-"""An alert for tests of exports, as odd as they like, and receivers that are really there."""
+"""An adjustable alert for tests of exports, and real receivers."""
 
 import datetime as dt
 import ipaddress
@@ -39,7 +39,7 @@ CLAIM = Claim(
 
 
 def alert(name: str = "acct-1", **other: Any) -> Alert:
-    """An alert in which every text that an attacker may choose is `name`."""
+    """Return an alert in which every text that an attacker may choose is `name`."""
     fields: dict[str, Any] = {
         "case": "case-7f3a",
         "revision": 4,
@@ -96,7 +96,7 @@ def alert(name: str = "acct-1", **other: Any) -> Alert:
 
 @dataclass
 class Receiver:
-    """A server that keeps what it was sent, byte for byte, and answers as it is told."""
+    """A server that stores what it receives, byte for byte, and answers as configured."""
 
     url: str = ""
     port: int = 0
@@ -113,7 +113,7 @@ class Receiver:
 
 @contextmanager
 def receiver(tls: Path | None = None, framed: bool = True) -> Iterator[Receiver]:
-    """A real TCP or TLS server on loopback. tls: folder with cert.pem and key.pem; framed: speaks HTTP."""
+    """Provide a real TCP or TLS server on loopback. tls: folder with cert.pem and key.pem; framed: HTTP."""
     listening = socket.create_server(("127.0.0.1", 0))
     found = Receiver(port=listening.getsockname()[1])
     found.url = f"{'https' if tls else 'http'}://localhost:{found.port}/hook?x=1"
@@ -134,7 +134,7 @@ def receiver(tls: Path | None = None, framed: bool = True) -> Iterator[Receiver]
     thread.start()
     try:
         yield found
-    finally:  # a close alone leaves accept() waiting on a number that the next socket may get
+    finally:  # after a mere close, accept() waits on a number that the next socket may get
         listening.shutdown(socket.SHUT_RDWR)
         thread.join(10)
         listening.close()
@@ -161,7 +161,7 @@ def _take(one: socket.socket, context: ssl.SSLContext | None, found: Receiver, f
 
 
 def certificate(folder: Path, host: str = "localhost") -> Path:
-    """Write cert.pem and key.pem of a host into a folder."""
+    """Write cert.pem and key.pem of a host to a folder."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = dt.datetime.now(dt.UTC)

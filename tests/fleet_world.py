@@ -25,7 +25,7 @@ def url_of(server: str) -> str:
 
 
 def folder(path: Path, like: Folder | None = None) -> Folder:
-    """A gateway's folder, with the secret of another."""
+    """Create a gateway's folder, with the secret of another."""
     if like is not None:
         path.mkdir(mode=0o700)
         shutil.copy2(like.secret_file, path / "secret")
@@ -33,7 +33,7 @@ def folder(path: Path, like: Folder | None = None) -> Folder:
 
 
 def member(found: Folder, url: str) -> ControlState:
-    """A folder's state, once it is the fleet's."""
+    """Join a folder to the fleet; return its state."""
     state = ControlState(found.state, found.secret())
     join(state, url)
     return state
@@ -46,7 +46,7 @@ def query(url: str, sql: str) -> list[tuple[object, ...]]:
 
 
 def cut(url: str) -> None:
-    """End all other connections to a database, as a restart of the server does."""
+    """End all other connections to a database, like a restart of the server."""
     query(
         url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -72,13 +72,13 @@ class FleetServed(Served):
         self.words += ["--state", url, "--gateway", name, "--shared"]
         self.words.append(shared or str(place.parent / "shared"))
         self.name = name
-        self.environment = {**os.environ, UPSTREAM_KEY_VARIABLE: UPSTREAM_KEY}  # of all that runs on its host
+        self.environment = {**os.environ, UPSTREAM_KEY_VARIABLE: UPSTREAM_KEY}  # of its host
 
     def start(self, **more: Any) -> None:
         super().start(**({"env": self.environment} | more))
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """One command of the command line on this gateway's folder."""
+        """Run one command of the command line on this gateway's folder."""
         return subprocess.run(
             [*COMMAND, *words, "--folder", str(self.folder.path)],
             capture_output=True, text=True, timeout=180,
@@ -94,7 +94,7 @@ class FleetServed(Served):
         return self.ask()
 
     def is_ready(self) -> bool:
-        """Whether a load balancer may send clients here."""
+        """Return whether a load balancer may send clients here."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/readyz", timeout=2):
                 return True
@@ -116,10 +116,10 @@ def fleet(
     environments: Mapping[str, Mapping[str, str]] | None = None,
     shared: str | None = None,
 ) -> Iterator[list[FleetServed]]:
-    """Gateways of one fleet, served. delay_s: how long they serve on when they are to stop.
+    """Serve the gateways of one fleet. delay_s: how long they serve after they were told to stop.
 
-    environments: what the environment of a host has besides, by the name of its gateway. shared: an object
-    store in the place of a folder.
+    environments: additional environment variables of a host, by the name of its gateway. shared: an object
+    store in place of a folder.
     """
     gateways: list[FleetServed] = []
     try:

@@ -1,10 +1,10 @@
-"""A gateway for tests: real processes in a folder of their own, in front of a real upstream.
+"""A gateway for tests: real processes in their own folder, in front of a real upstream.
 
     with gateway(up.url) as g:
         httpx.get(g.url + "/v1/models", headers=g.auth)
         g.rows()  # what was captured, whole
 
-It does not use the supervisor: `tests/test_gateway_supervise.py` does.
+The supervisor is not used: `tests/test_gateway_supervise.py` tests it.
 """
 
 import http.client
@@ -39,14 +39,14 @@ from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 from stillwatch.terms.load import default_text
 
 UPSTREAM_KEY = "sk-upstream-canary-0123456789"
-PATIENCE_S = 60.0  # for a laden machine; elsewhere what is waited for comes long before
+PATIENCE_S = 60.0  # for a loaded machine; elsewhere the wait is much shorter
 
 
 _PORTS: set[int] = set()
 
 
 def free_port() -> int:
-    """A port that nobody has, another one at each call: a gateway refuses one port for two things."""
+    """Return a free port, a new one at each call: a gateway refuses one port for two uses."""
     while True:
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
@@ -57,7 +57,7 @@ def free_port() -> int:
 
 
 def until(done: Callable[[], Any], seconds: float = PATIENCE_S, what: str = "it") -> Any:
-    """Wait until something is true, and give it. A shorter time is for what must be true by then."""
+    """Wait until something is true, and return it. A shorter time is for what must be true by then."""
     end = time.monotonic() + seconds
     while True:
         found = done()
@@ -70,7 +70,7 @@ def until(done: Callable[[], Any], seconds: float = PATIENCE_S, what: str = "it"
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server on this machine answered; headers by their names in small letters."""
+    """The answer of a server on this machine; headers by their names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -83,7 +83,7 @@ class Reply:
 def request(
     port: int, method: str, target: str, body: Any = None, headers: Mapping[str, str] = MappingProxyType({})
 ) -> Reply:
-    """Send one request over a connection of its own. A body that is no bytes is written as JSON."""
+    """Send one request over its own connection. A body other than bytes is sent as JSON."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     kind = {} if not data else {"content-type": "application/json"}
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
@@ -93,7 +93,7 @@ def request(
 
 
 class Running:
-    """A gateway that runs."""
+    """A running gateway."""
 
     def __init__(self, folder: Folder, port: int, key: str) -> None:
         self.folder, self.port, self.key = folder, port, key
@@ -108,14 +108,14 @@ class Running:
         return {"authorization": f"Bearer {self.key}"}
 
     def issue(self, account: str) -> str:
-        """A key for another account, once the workers know it."""
+        """Issue a key to another account, and wait until the workers know it."""
         with ControlState(self.folder.state, self.folder.secret()) as state:
             key = state.issue(account, now_us=time.time_ns() // 1000)
             until(lambda: not behind(self.folder, state.version()), what=f"the key of {account}")
         return key
 
     def own(self, *names: str, account: str = "acct_test") -> None:
-        """Give stored objects to an account, as an administrator does."""
+        """Assign stored objects to an account, as an administrator does."""
         with Owners(self.folder.objects) as owners:
             for name in names:
                 owners.assign(name, account, time.time_ns() // 1000)
@@ -151,21 +151,21 @@ class Running:
         return read_all(self.folder.run)
 
     def table(self) -> pa.Table:
-        """Every row in the segments now."""
+        """Return every row in the segments now."""
         found = [pq.read_table(s.path) for s in segments.all_segments(self.folder)]
         return pa.concat_tables(found) if found else pa.table({})
 
     def rows(self, least: int = 0) -> list[dict[str, Any]]:
-        """The captured rows in order of arrival, once there are at least so many."""
+        """Return the captured rows in order of arrival, once there are at least so many."""
         until(lambda: self.table().num_rows >= least, what=f"{least} rows")
         table = self.table()
         return sorted(table.to_pylist(), key=lambda row: (row["worker"], row["sequence"])) if table else []
 
     def settle(self) -> list[dict[str, Any]]:
-        """Stop everything in order, so that all that was captured is written; give the rows."""
+        """Stop everything in order, so that all captured rows are written; return them."""
         for name in sorted(self.processes, reverse=True):  # workers before the recorder
             self.stop(name)
-        # in this process: one that was just started may miss its SIGTERM
+        # in this process: one that has just started may miss its SIGTERM
         recorder = Recorder(self.folder, lambda: datetime.now(UTC))
         while recorder.step(flush=True):
             pass
@@ -184,7 +184,7 @@ def gateway(
     account: str = "acct_test",
     **settings: Any,
 ) -> Iterator[Running]:
-    """Run a gateway. `terms` is appended to the default terms, or replaces them where it has a version."""
+    """Run a gateway. `terms` is appended to the default policy, or replaces it if it has a version."""
     with TemporaryDirectory(prefix="stillwatch-") as made:
         folder = open_folder(path or Path(made) / "folder")
         text = terms if "version" in terms else default_text() + "\n" + terms

@@ -1,7 +1,7 @@
-"""Clients that meet randomised holds: queues over many accounts, and honest people. Seeded, no texts.
+"""Clients under randomised holds: queues over many accounts, and honest people. Seeded, no texts.
 
-Each client is a function of a schedule that gives its requests as (time in µs, account, status, text). It
-imitates no provider; holds are those of `HoldSchedule`, with the day's budget of refused minutes.
+Each client is a function of a schedule that returns its requests as (time in µs, account, status, text).
+Holds are those of `HoldSchedule`, with the day's budget of refused minutes.
 """
 
 import hashlib
@@ -27,14 +27,14 @@ def names(many: int) -> list[str]:
 
 
 def schedule(seed: int, many: int, terms: Holds | None = None) -> HoldSchedule:
-    """A drawn schedule over `many` accounts."""
+    """Return a drawn schedule over `many` accounts."""
     key = hashlib.sha256(f"test {seed}".encode()).digest()
     return plan(terms or Holds(), f"sw-{seed}", names(many), START_US, key)
 
 
 @dataclass
 class Door:
-    """What the gateway says: held or served. Holds cost an account at most so many minutes a day."""
+    """The gateway's replies: held or served. Holds cost an account at most so many minutes a day."""
 
     drawn: HoldSchedule
     budget: int = Holds.refused_minutes_per_day
@@ -42,7 +42,7 @@ class Door:
     minutes: dict[tuple[str, int], set[int]] = field(default_factory=dict)
 
     def asks(self, at_us: int, account: str, text: int) -> int | None:
-        """Give the time to wait for where the request is refused, None where it is served."""
+        """Return the wait if the request is refused, None if it is served."""
         end_us = self.drawn.hold_end_us(account, at_us)
         spent = self.minutes.setdefault((account, at_us // DAY_US), set())
         minute = at_us // MINUTE_US
@@ -56,9 +56,9 @@ class Door:
 
 @dataclass
 class WatchedDoor(Door):
-    """A door whose schedule is looked at every twelve hours: it ends, draws more often, or goes on by that.
+    """A door whose schedule is checked every twelve hours: it then ends, draws more often, or continues.
 
-    The client that asks there has jobs for as many days as the schedule that it is given.
+    The client that uses it has jobs for as many days as its schedule.
     """
 
     terms: Holds = field(default_factory=lambda: Holds(mode="on"))
@@ -89,7 +89,7 @@ class WatchedDoor(Door):
 def jobs(
     rng: np.random.Generator, begin_us: int, a_day: float, days: int, *, night: float, bursts: float
 ) -> np.ndarray:
-    """Times of jobs: Poisson, fewer at night, more in some hours than others (variance `bursts`)."""
+    """Draw times of jobs: Poisson, fewer at night, more in some hours than others (variance `bursts`)."""
     hours = np.arange(24 * days)
     rate = np.where(hours % 24 < 8, 1 - night, 1 + night / 2) * a_day / 24
     if bursts:
@@ -112,10 +112,10 @@ def queue(
     moves: float = 1.0,
     door_of: Callable[..., Door] = Door,
 ) -> Door:
-    """One queue over all accounts: what one is refused, another is asked after `delay_s`.
+    """Play one queue over all accounts: what one is refused, another asks after `delay_s`.
 
-    sticky: this share of the jobs has an account of its own, and moves only when that one is refused. moves:
-    this share of what is refused is asked again, the rest is given up.
+    sticky: this share of the jobs has a fixed account, and moves only when that one is refused. moves: this
+    share of the refused jobs is asked again, the rest is given up.
     """
     door, until = door_of(drawn, budget), dict.fromkeys(drawn.accounts, 0)
     times = jobs(rng, drawn.start_us, a_day * len(drawn.accounts), drawn.days, night=night, bursts=bursts)
@@ -144,9 +144,9 @@ def people(
     patience: float = 0.5,
     door_of: Callable[..., Door] = Door,
 ) -> Door:
-    """Each account by itself: heavy-tailed volumes, shared busy hours; some ask again when they may, some go.
+    """Play each account by itself: heavy-tailed volumes, shared busy hours; some ask again later, some leave.
 
-    It is also an attacker whose accounts have a queue each.
+    This also simulates an attacker whose accounts have separate queues.
     """
     door = door_of(drawn)
     volume = rng.pareto(1.5, len(drawn.accounts)) + 0.3
@@ -162,7 +162,7 @@ def people(
 
 
 def log_of(rows: Iterable[tuple[int, str, int, int]]) -> ExchangeLog:
-    """A log of such requests, with the columns that holds and refusals are looked at with."""
+    """Return a log of such requests, with the columns that holds and refusals use."""
     rows = sorted(rows)
     accounts = tuple(sorted({row[1] for row in rows}))
     code = {account: k for k, account in enumerate(accounts)}

@@ -1,11 +1,11 @@
-"""The hooks process for tests, real, in a folder of its own; and other people's programs, fetched on demand.
+"""The real hooks process for tests, in its own folder; and other people's programs, fetched on demand.
 
     with hooks() as h:
         httpx.post(h.url + "/decide", json={...}, headers=h.token)
         h.rows(1)
 
-Programs that are no dependency of ours (LiteLLM's proxy, Envoy, OpenTelemetry's SDK) live in environments of
-their own below ~/.cache/stillwatch, made once by whoever comes first.
+Programs that are not our dependencies (LiteLLM's proxy, Envoy, OpenTelemetry's SDK) have their own
+environments below ~/.cache/stillwatch, created at first use.
 """
 
 import fcntl
@@ -39,13 +39,13 @@ from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stillwatch"
-NOTHING = "http://127.0.0.1:9"  # an upstream that the hooks never ask
+NOTHING = "http://127.0.0.1:9"  # an upstream that the hooks never use
 FILES = Path(stillwatch.gateway.hooks.__file__).parent / "files"
 BAN = '[[ban]]\nfamily = "deepseek"\n'
 
 
 class Hooked(Running):
-    """A folder whose hooks process runs."""
+    """A folder with a running hooks process."""
 
     def __init__(self, *args: Any, secret_key: str) -> None:
         super().__init__(*args)
@@ -57,7 +57,7 @@ class Hooked(Running):
         return {"x-stillwatch-hook": self.secret_key}
 
     def start_hooks(self, files: int | None = None) -> None:
-        """`files`: descriptors that the process may have."""
+        """`files`: the process's limit of descriptors."""
 
         def narrow() -> None:
             if files is not None:
@@ -69,7 +69,7 @@ class Hooked(Running):
         until(self.listens, what="hooks listening")
 
     def table(self) -> pa.Table:
-        """Every row in the segments now; where no recorder runs, this process records first."""
+        """Return every row in the segments now; if no recorder runs, this process records first."""
         if "recorder" not in self.processes:
             self._recorder = self._recorder or Recorder(self.folder, lambda: datetime.now(UTC))
             while self._recorder.step(flush=True):
@@ -82,7 +82,7 @@ class Hooked(Running):
             return state.issue(name, now_us=time.time_ns() // 1000)
 
     def stand(self, account: str, step: Step) -> None:
-        """Let a step stand for an account."""
+        """Put a step in force for an account."""
         now_us = time.time_ns() // 1000
         with ControlState(self.folder.state, self.folder.secret()) as state:
             actions.act(
@@ -90,7 +90,7 @@ class Hooked(Running):
             )
 
     def beat(self) -> dict[str, Any]:
-        """What the process said of itself last."""
+        """Return the process's last heartbeat."""
         return heartbeat.read(self.folder.run / "hooks.json")
 
 
@@ -126,9 +126,9 @@ def hooks(
 
 
 def environment(name: str, *wanted: str) -> Path:
-    """The bin folder of a Python environment that holds these packages; made where it is missing.
+    """Return the bin folder of a Python environment with these packages, created if missing.
 
-    Skips the test where the package index cannot be reached.
+    Skips the test if the package index cannot be reached.
     """
     place = CACHE / name
     pip = [str(place / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", *wanted]
@@ -136,9 +136,9 @@ def environment(name: str, *wanted: str) -> Path:
 
 
 def node_modules(name: str, *wanted: str) -> Path:
-    """A folder in which Node finds these packages; made where it is missing.
+    """Return a folder in which Node finds these packages, created if missing.
 
-    Skips the test where there is no npm, or its registry cannot be reached.
+    Skips the test if there is no npm, or its registry cannot be reached.
     """
     if shutil.which("npm") is None:
         pytest.skip("npm is not here (Debian: npm)")
@@ -151,7 +151,7 @@ def _installed(place: Path, *steps: list[str]) -> Path:
     done = place / ".whole"
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / f"{place.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once: one makes it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two test runs at once, one creates it
         if not done.exists():
             shutil.rmtree(place, ignore_errors=True)
             try:
@@ -165,7 +165,7 @@ def _installed(place: Path, *steps: list[str]) -> Path:
 
 
 def nginx() -> str:
-    """Debian's nginx; fetched with apt-get where we may. Skips the test where there is none."""
+    """Return Debian's nginx, fetched with apt-get if allowed. Skips the test if there is none."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / "nginx.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -181,7 +181,7 @@ def nginx() -> str:
 
 @contextmanager
 def running(words: list[str], said: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A program of other people's, ended with everything it started."""
+    """Run another project's program, and end it with everything it started."""
     with open(said, "wb") as out:
         process = subprocess.Popen(words, stdout=out, stderr=out, start_new_session=True, **options)
         try:
@@ -200,7 +200,7 @@ def running(words: list[str], said: Path, **options: Any) -> Iterator[subprocess
 
 @contextmanager
 def in_front(kind: str, h: Hooked, upstream: str, at: Path) -> Iterator[httpx.Client]:
-    """One of the two, with the shipped configuration: only addresses and the key are put in."""
+    """Run one of the two with the shipped configuration; only addresses and the key are replaced."""
     port, admin = free_port(), upstream.removeprefix("http://")
     text = (FILES / ("nginx.conf" if kind == "nginx" else "envoy.yaml")).read_text()
     text = text.replace("sk-sw-...", h.secret_key)

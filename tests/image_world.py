@@ -1,6 +1,6 @@
-"""Runs deploy/Dockerfile without a container engine: each stage in a folder of its own, entered by chroot.
+"""Runs deploy/Dockerfile without a container engine: each stage in its own folder, entered by chroot.
 
-What the base image brings (Debian's /usr and Python below /usr/local) is mounted read-only from this machine.
+The base image's content (Debian's /usr and Python below /usr/local) is mounted read-only from this machine.
 """
 
 import json
@@ -19,7 +19,7 @@ WHY_NOT = (
     if os.geteuid() == 0 and Path("/usr") != PYTHON and shutil.which("unshare") and shutil.which("nsenter")
     else "needs root, util-linux, and a Python that lies outside of /usr"
 )
-# A stage's root, then whether it is run as a container ("alone") or built, then folders that stay writable
+# A stage's root, then whether it is run as a container ("alone") or built, then the writable folders
 ENTER = """
 set -eu
 root=$1 how=$2 user=$3 place=$4 writable=$5; shift 5
@@ -50,12 +50,12 @@ exec /usr/sbin/chroot --userspec="$user" --groups= "$root" env --chdir="$place" 
 
 
 class NotUnderstood(AssertionError):
-    """An instruction that this stand-in does not know."""
+    """An instruction that this stand-in does not support."""
 
 
 @dataclass
 class Stage:
-    """One stage of the image: what it holds, and what a container of it starts with."""
+    """One stage of the image: its content, and its containers' initial state."""
 
     root: Path
     environment: dict[str, str]
@@ -67,18 +67,18 @@ class Stage:
     health: list[str] = field(default_factory=list)
 
     def words(self, command: list[str], how: str) -> list[str]:
-        """What runs a command in it: while it is built, or as a container's first process."""
+        """Return the words that run a command in it: during the build, or as a container's first process."""
         spaces = ["--net", "--pid", "--fork", "--kill-child"] if how == "alone" else []
         shell = ["sh", "-c", ENTER, "enter", str(self.root), how, self.user, self.place]
         apart = ["unshare", "--mount", "--propagation", "private", *spaces]
         return [*apart, *shell, " ".join(self.volumes), *command]
 
     def process_environment(self) -> dict[str, str]:
-        """The environment of its processes: the image's, and where this machine finds Python's library."""
+        """Return its processes' environment: the image's, and this machine's path of Python's library."""
         return {"LD_LIBRARY_PATH": "/usr/local/lib", "PYTHON": str(PYTHON), **self.environment}
 
     def start(self, command: list[str], log: Path, **more: str) -> subprocess.Popen[bytes]:
-        """Start a container: its files read-only but for volumes and /tmp, a network of its own."""
+        """Start a container: its files read-only except volumes and /tmp, a network of its own."""
         with open(log, "wb") as out:
             return subprocess.Popen(
                 self.words([*self.entrypoint, *command], "alone"),
@@ -103,7 +103,7 @@ def instructions(path: Path = ROOT / "deploy" / "Dockerfile") -> list[tuple[str,
 
 
 def build(place: Path) -> Stage:
-    """Take all steps of the Dockerfile below a folder; give the last stage."""
+    """Run all steps of the Dockerfile below a folder; return the last stage."""
     stages: dict[str, Stage] = {}
     stage = None
     for name, rest in instructions():
@@ -158,7 +158,7 @@ def _copy(stage: Stage, stages: dict[str, Stage], words: list[str]) -> None:
         path = source / one.lstrip("/")
         if source != ROOT:
             to.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(to)  # the stage it comes from is not needed any more, and 700 MB are
+            path.rename(to)  # the source stage is no longer needed, and has 700 MB
         elif path.is_dir():
             shutil.copytree(path, to, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         else:

@@ -1,4 +1,4 @@
-"""Two providers whom one hand drains: each has its own log, its own accounts and its own honest people."""
+"""Two providers attacked by one operator: each has its own log, accounts and honest people."""
 
 import random
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ VIRAL = "Write a short poem about the sea in the manner of an old sailor please"
 
 @dataclass(frozen=True)
 class Provider:
-    """One instance: its log on disk, and who in it belongs to the pool."""
+    """One instance: its log on disk, and the pool's accounts in it."""
 
     name: str
     log: Path
@@ -33,7 +33,7 @@ class Provider:
 def provider(
     folder: Path, name: str, seed: int, pool: int = 12, people: int = 40, begin_day: float = 5.0
 ) -> Provider:
-    """Ten days; the pool begins on `begin_day` and shares frame, questions and system text with others."""
+    """Create ten days; the pool starts on `begin_day` and shares frame, questions and system text."""
     folder.mkdir(parents=True, exist_ok=True)
     crowd = Crowd(seed)
     rng = crowd.rng

@@ -1,7 +1,7 @@
-"""A made-up world of models: each line of models has its own way to say things, students say some of it.
+"""An invented world of models: each line of models has its own phrases, which students partly adopt.
 
-Answers are words drawn from a seeded generator: shared words that everybody uses, a line's own phrases for
-each prompt, and a model's own. Nothing of it comes from a real model.
+Answers are words from a seeded generator: words that everybody uses, a line's own phrases for each prompt,
+and a model's own. Nothing comes from a real model.
 """
 
 import json
@@ -18,7 +18,7 @@ COMMON = [f"word{i}" for i in range(80)]
 
 @dataclass(frozen=True)
 class Made:
-    """One made model: whose phrases it uses, and how often."""
+    """One invented model: whose phrases it uses, and how often."""
 
     name: str
     line: str
@@ -28,7 +28,7 @@ class Made:
 
 
 def answers(made: Made, seed: int = 1, prompts: int = PROMPTS) -> dict[str, str]:
-    """Answers by prompt id: 20 phrases of three words each."""
+    """Return answers by prompt id: 20 phrases of three words each."""
     told = {}
     for number in range(prompts):
         rng = random.Random(f"{seed}/{made.name}/{number}")

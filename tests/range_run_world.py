@@ -1,4 +1,4 @@
-"""Small random logs with truth, for tests of what a run measures."""
+"""Small random logs with truth, for tests of a run's measurements."""
 
 import random
 from datetime import UTC, datetime, timedelta

@@ -1,6 +1,6 @@
-"""Small worlds for the detection tests: honest people, and a pool planted among them. Seeded, no real texts.
+"""Small worlds for the detection tests: honest people, and a pool among them. Seeded, no real texts.
 
-It imitates no provider: it knows only what each test needs, and texts are made of invented words.
+They imitate no provider and have only what each test needs; texts are invented words.
 """
 
 import random
@@ -26,7 +26,7 @@ SKETCHER = Sketcher()
 
 
 def words(seed: int, many: int) -> list[str]:
-    """Invented words, the same for the same seed."""
+    """Return invented words, the same for the same seed."""
     rng = random.Random(seed)
     return [
         "".join(rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") for _ in range(3)) for _ in range(many)
@@ -37,7 +37,7 @@ WORDS = words(1, 4000)
 
 
 def sentence(rng: random.Random, many: int = 12) -> str:
-    """Words as `rng.choice(WORDS)` draws them, in half the time: worlds are made of nothing else."""
+    """Return words as `rng.choice(WORDS)` draws them, in half the time, as worlds consist of nothing else."""
     draw, bits, chosen = rng.getrandbits, len(WORDS).bit_length(), []
     while len(chosen) < many:
         if (at := draw(bits)) < len(WORDS):
@@ -47,18 +47,18 @@ def sentence(rng: random.Random, many: int = 12) -> str:
 
 @dataclass
 class Crowd:
-    """Rows of a log and of an accounts table, as they come to mind."""
+    """Rows of a log and of an accounts table, in any order."""
 
     seed: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     known: list[dict[str, Any]] = field(default_factory=list)
-    known_pool: list[str] = field(default_factory=list)  # texts of a public set, which a scan is given
+    known_pool: list[str] = field(default_factory=list)  # texts of a public set that a scan is given
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
 
     def says(self, account: str, hour: float, prompt: str | None = None, **columns: Any) -> None:
-        """One exchange, `hour` hours after the start. No two share a microsecond."""
+        """Add one exchange, `hour` hours after the start. No two share a microsecond."""
         self.rows.append(
             {
                 "exchange_id": f"x{self.seed}-{len(self.rows)}",
@@ -78,9 +78,9 @@ class Crowd:
         record: Callable[[int], dict[str, Any]] | None = None,
         **columns: Any,
     ) -> list[str]:
-        """`many` accounts that speak at `hours(k)`. A column may be a value, or a function of the number.
+        """Add `many` accounts that speak at `hours(k)`. A column may be a value, or a function of the number.
 
-        record: what the provider knows of account k.
+        record: the provider's data about account k.
         """
         names = [f"{prefix}{k:03}" for k in range(many)]
         for k, name in enumerate(names):
@@ -111,7 +111,7 @@ def log_of(table: pa.Table, threads: int = 1) -> ExchangeLog:
 
 
 def known_of(log: ExchangeLog, accounts: Sequence[dict[str, Any]]) -> AccountFacts:
-    """What the provider knows, in the order of the log's accounts."""
+    """Return the provider's data, in the order of the log's accounts."""
     rows = {row["account"]: row for row in accounts}
     mine = [rows.get(name, {}) for name in log.accounts]
     created = [row.get("created") for row in mine]
@@ -128,7 +128,7 @@ def known_of(log: ExchangeLog, accounts: Sequence[dict[str, Any]]) -> AccountFac
 def stage(
     crowd: Crowd, members: Sequence[str], p_settings: dict[str, float] | None = None, known: bool = True
 ) -> tuple[Actor, ActorContext]:
-    """The members as one actor in the crowd's world; its own fingerprints only members took up."""
+    """Return the members as one actor in the crowd's world; its own fingerprints are only theirs."""
     log = crowd.log()
     code = {name: k for k, name in enumerate(log.accounts)}
     accounts = np.array(sorted(code[m] for m in members), np.int32)
@@ -157,7 +157,7 @@ def stage(
 
 @dataclass(frozen=True)
 class Scene:
-    """A log, what the provider knows, and who is in a pool."""
+    """A log, the provider's data, and which accounts are in a pool."""
 
     table: pa.Table
     accounts: pa.Table
@@ -166,7 +166,7 @@ class Scene:
 
 
 def habits(rng: random.Random) -> dict[str, Any]:
-    """What one honest account mostly sends: every one has its own."""
+    """Draw the usual settings of one honest account."""
     return {
         "model": rng.choice(MODELS),
         "temperature": rng.choice((None, 0.0, 0.3, 0.7, 1.0)),
@@ -176,7 +176,7 @@ def habits(rng: random.Random) -> dict[str, Any]:
 
 
 def honest(crowd: Crowd, many: int, days: float, novelties: int = 8, organisations: int = 4) -> None:
-    """People: volumes of two magnitudes, habits of their own, some templates, and novelties that spread.
+    """Add people: volumes over two orders of magnitude, own habits, some templates, spreading novelties.
 
     novelties: new frameworks, each adopted by about one in twenty from some day on.
     """
@@ -235,7 +235,7 @@ def pool(
     stock: Sequence[str] | None = None,
     **record: Any,
 ) -> tuple[str, ...]:
-    """One hand behind `many` accounts: wrappers around items dealt out, one model, one limit."""
+    """Add one operator of `many` accounts: wrappers around items dealt out, one model, one limit."""
     rng = crowd.rng
     frames = list(stock) if stock else [f"{sentence(rng, 9)} | {sentence(rng, 7)}" for _ in range(3)]
     names = tuple(f"acct-{rng.getrandbits(40):010x}" for _ in range(many))
@@ -271,7 +271,7 @@ def pool(
 def scene(
     seed: int = 0, people: int = 400, days: float = 10.0, pools: int = 1, novelties: int = 8, **more: Any
 ) -> Scene:
-    """`people` honest accounts over `days`, and `pools` pools of 40 in the second half."""
+    """Return `people` honest accounts over `days`, and `pools` pools of 40 in the second half."""
     crowd = Crowd(seed)
     honest(crowd, people, days, novelties)
     planted = {f"p{k}": pool(crowd, f"p{k}", begin_day=0.6 * days + 0.5 * k, **more) for k in range(pools)}

@@ -1,4 +1,4 @@
-"""A made-up scan result, as large and as hostile as a real one may be; every other report test uses it."""
+"""An invented scan result, as large and as hostile as a real one may be; every other report test uses it."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -72,7 +72,7 @@ def campaign(
     milestone: str | None = None,
     suppressed_by: str | None = None,
 ) -> Campaign:
-    """`clues` are (name, share of accounts, bits, sentence, who controls it)."""
+    """Return a campaign. `clues` are (name, share of accounts, bits, sentence, who controls it)."""
     rng = random.Random(seed)
     alarm = START + timedelta(hours=alarm_hour)
     links = tuple(
@@ -276,7 +276,7 @@ def result(many: int = 25_000) -> ScanResult:
 
 
 def leads(many: int) -> tuple[Lead, ...]:
-    """Leads with four accounts each, in order of time; the later, the more exchanges."""
+    """Return leads with four accounts each, in order of time; later ones have more exchanges."""
     hands = ("many", "one", "open")
     return tuple(
         Lead(

@@ -1,6 +1,6 @@
-"""Small made checkpoints for tests: folders with safetensors, config.json and tokenizer.json, without torch.
+"""Small random checkpoints for tests: safetensors, config.json and tokenizer.json, without torch.
 
-Their weights are random: what training does to weights is measured by `benchmarks/weights.py`.
+`benchmarks/weights.py` measures what training does to weights.
 """
 
 import json
@@ -37,7 +37,7 @@ def gpt2(seed: int) -> Tensors:
 
 
 def noisy(tensors: Tensors, share: float, seed: int = 99) -> Tensors:
-    """As after training on: every weight moved, by a share of its size."""
+    """Simulate further training: move every weight by a share of its size."""
     draw = np.random.default_rng(seed)
     return {
         n: (t + share * t.std() * draw.normal(size=t.shape)).astype(np.float32) for n, t in tensors.items()

@@ -1,4 +1,4 @@
-"""Who is compared: how each gateway is started in front of the mock, and which processes are its own."""
+"""The contestants: how each gateway is started in front of the mock, and which processes are its own."""
 
 import os
 import secrets
@@ -35,7 +35,7 @@ class Contestant:
     key: str = "none"
     pid: int | None = None
     parts: dict[str, str] = field(default_factory=dict)  # process names by pattern of the command line
-    scale: float = 1.0  # of the number of requests: slow ones get fewer
+    scale: float = 1.0  # of the number of requests: fewer for slow ones
     folder: Path | None = None
 
 
@@ -59,7 +59,7 @@ def pinned(cpus: set[int] | None) -> Callable[[], None] | None:
 def running(
     command: list[str], port: int, log: Path, cpus: set[int] | None, env: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a server, wait until its port answers, and end it and all below it afterwards."""
+    """Start a server, wait until its port answers, and end it with all its children afterwards."""
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
@@ -108,7 +108,7 @@ TLS = "proxy_ssl_trusted_certificate {certificate}; proxy_ssl_verify on; proxy_s
 def nginx(
     binary: str, upstream: int, folder: Path, cpus: set[int] | None, certificate: Path | None = None
 ) -> Iterator[Contestant]:
-    """Debian's nginx: one worker, no access log, keep-alive both ways, bodies held in memory.
+    """Debian's nginx: one worker, no access log, keep-alive both ways, bodies in memory.
 
     certificate: of an upstream that speaks TLS.
     """
@@ -165,9 +165,9 @@ def envoy(binary: str, upstream: int, folder: Path, cpus: set[int] | None) -> It
 
 @contextmanager
 def hooks(binary: str, upstream: int, folder: Path, cpus: set[int] | None) -> Iterator[Contestant]:
-    """Envoy that asks `stillwatch serve`'s hooks port, with capture, by the configuration that we ship.
+    """Envoy with `stillwatch serve`'s hooks port, with capture, by the shipped configuration.
 
-    What was answered is not captured: Envoy does not send it.
+    Answers are not captured: Envoy does not send them.
     """
     made = open_folder(folder)
     with ControlState(made.state, made.secret()) as state:
@@ -203,7 +203,7 @@ def litellm(
 ) -> Iterator[Contestant]:
     """LiteLLM's proxy, one worker.
 
-    Tuned: what its page "Best Practices for Production" says without a database or Redis (production mode,
+    Tuned: as its page "Best Practices for Production" advises without a database or Redis (production mode,
     errors only, no error logs, a timeout of 600 s), and beyond it httptools, no retries, no spend logs.
     """
     folder.mkdir()
@@ -239,9 +239,9 @@ def ours(
     source: Path | None = None,
     certificate: Path | None = None,
 ) -> Iterator[Contestant]:
-    """`stillwatch serve` as it comes: default terms, issued keys, durable capture, recorder and detector.
+    """`stillwatch serve` as installed: default policy, issued keys, durable capture, recorder and detector.
 
-    source: another version's `src`, to be measured beside this one. certificate: of an upstream with TLS.
+    source: another version's `src`, to compare with this one. certificate: of an upstream with TLS.
     """
     port, admin = free_port(), free_port()
     made = open_folder(folder)

@@ -1,4 +1,4 @@
-"""What processes cost: CPU time to the nanosecond and memory, by name. It knows nothing of what they do."""
+"""The cost of processes: CPU time to the nanosecond and memory, by name."""
 
 import re
 import time
@@ -19,18 +19,18 @@ class Cost:
 
 
 def cpu_s(pid: int) -> float:
-    """The CPU clock of another process (clock_getcpuclockid(3)): all its threads, ended ones too."""
+    """Return the CPU clock of another process (clock_getcpuclockid(3)): all its threads, ended ones too."""
     return time.clock_gettime((~pid << 3) | 2)
 
 
 def part_of(process: psutil.Process, names: dict[str, str]) -> str:
-    """The first of `names` whose pattern is in the command line; else "other"."""
+    """Return the first of `names` whose pattern is in the command line; else "other"."""
     line = " ".join(process.cmdline())
     return next((name for name, pattern in names.items() if re.search(pattern, line)), "other")
 
 
 def cost(pid: int, names: dict[str, str]) -> Cost:
-    """Of the process and all below it."""
+    """Return the cost of a process and all below it."""
     spent: dict[str, float] = {}
     rss: dict[str, int] = {}
     root = psutil.Process(pid)
@@ -45,7 +45,7 @@ def cost(pid: int, names: dict[str, str]) -> Cost:
 
 
 def settled(pid: int, names: dict[str, str], idle_s: float, limit_s: float = 20.0) -> Cost:
-    """The cost once what runs behind the requests has caught up: CPU use is near its idle rate again."""
+    """Return the cost once background work has caught up: CPU use is near its idle rate again."""
     before = cost(pid, names)
     until = time.monotonic() + limit_s
     while True:

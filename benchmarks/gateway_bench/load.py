@@ -1,8 +1,8 @@
-"""A load generator in a process of its own: so many connections, each sends its next request at once.
+"""A load generator in its own process: each of several connections sends its next request at once.
 
 `python -m gateway_bench.load '{"port": …, "key": …, "kind": …, "connections": …, "requests": …}'` prints one
 JSON object: latencies to the first byte and to the end, the delay of every chunk, all in microseconds as
-percentiles, and the CPU seconds it cost itself. It measures what a client sees, and knows no contestant.
+percentiles, and the CPU seconds it used itself.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ def request(kind: str, key: str) -> bytes:
 
 
 class Work:
-    """What is left to do, and what was seen."""
+    """The remaining work, and the results so far."""
 
     def __init__(self, port: int, data: bytes, requests: int, stream: bool) -> None:
         self.port, self.data = port, data
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         self.send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """What was under way is lost; the rest goes over a new connection."""
+        """Drop the request in progress; the rest goes over a new connection."""
         if self.sent_ns:
             self.done(f"connection lost: {exc}")
         if self.work.left:
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
 
 
 def percentiles(values: list[int]) -> dict[str, float]:
-    """Microseconds, by nearest rank."""
+    """Return percentiles in microseconds, by nearest rank."""
     ranked = sorted(values)
     return {
         f"p{at}": ranked[min(len(ranked) - 1, len(ranked) * at // 100)] / 1000 for at in PERCENTILES if ranked

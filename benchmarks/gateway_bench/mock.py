@@ -1,8 +1,8 @@
-"""An upstream that costs next to nothing: prepared replies, told apart by the model's name.
+"""An upstream that costs next to nothing: prepared replies, selected by the model's name.
 
-`python -m gateway_bench.mock` prints its port; with CERTIFICATE and KEY as words it speaks TLS. Each chunk of
-a stream carries the time it was written at (CLOCK_MONOTONIC is one clock for the whole machine), so that
-whoever receives it knows its way's length. It knows no gateway and checks nothing.
+`python -m gateway_bench.mock` prints its port; with CERTIFICATE and KEY as arguments it uses TLS. Each chunk
+of a stream contains the time of writing (CLOCK_MONOTONIC is one clock for the whole machine), so that the
+receiver can compute its delay.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ def usage(output: int) -> dict[str, int]:
 
 
 def whole(size: int) -> bytes:
-    """A reply of about `size` bytes, head and all, which tells a token for four of them."""
+    """Return a reply of about `size` bytes, including the head, which counts one token per four bytes."""
     message = {"role": "assistant", "content": ("still water runs deep " * (size // 22 + 1))[: size - 350]}
     body = json.dumps(
         {
@@ -57,7 +57,7 @@ def chunk(rest: bytes) -> bytes:
 
 FIRST = chunk(b'"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]')
 DELTA = chunk(b'"choices":[{"index":0,"delta":{"content":"@%020d still"},"finish_reason":null}]')
-DELTA = b"%x" % (int(DELTA[:2], 16) + 15) + DELTA[2:]  # the time is 15 bytes longer than its place holder
+DELTA = b"%x" % (int(DELTA[:2], 16) + 15) + DELTA[2:]  # the time is 15 bytes longer than its placeholder
 LAST = (
     chunk(b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]')
     + chunk(b'"choices":[],"usage":' + json.dumps(usage(CHUNKS)).encode())
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
             self.loop.call_at(self.next_at, self.tick, 0)
 
     def tick(self, sent: int) -> None:
-        """Chunks keep to their time table: a late one does not delay the others."""
+        """Send the due chunks: they keep to their schedule, so that a late one does not delay the others."""
         if self.transport.is_closing():
             return
         if sent == CHUNKS:

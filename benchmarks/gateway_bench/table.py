@@ -1,4 +1,4 @@
-"""Runs of the gateway benchmark to figures: medians over rounds, what was added, and aims."""
+"""Turns runs of the gateway benchmark into figures: medians over rounds, added latency, and aims."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -17,18 +17,18 @@ def case(run: Run) -> tuple[str, int]:
 
 
 def pick(runs: Iterable[Run], name: str, at: tuple[str, int]) -> list[Run]:
-    """The runs of one contestant in one case, by round."""
+    """Return the runs of one contestant in one case, by round."""
     return sorted((r for r in runs if r["name"] == name and case(r) == at), key=lambda r: r["round"])
 
 
 def cpu_us(run: Run, parts: Sequence[str] | None = None) -> float:
-    """CPU microseconds per request, of some parts or of all, without what the processes use when idle."""
+    """Return CPU microseconds per request, of some parts or of all, without the processes' idle use."""
     spent = {part: us for part, us in run["cpu_us"].items() if parts is None or part in parts}
     return sum(spent.values())
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:
-    """The median and, of several rounds, the smallest and the largest."""
+    """Format the median and, for several rounds, the smallest and the largest."""
     if not values:
         return ""
     middle = f"{statistics.median(values):,.{digits}f}"
@@ -38,13 +38,13 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
 def ratios(
     runs: list[Run], name: str, other: str, at: tuple[str, int], of: Callable[[Run], float]
 ) -> list[float]:
-    """`of` of one contestant over another's, round by round."""
+    """Return `of` of one contestant relative to another's, round by round."""
     below = {r["round"]: of(r) for r in pick(runs, other, at)}
     return [of(r) / below[r["round"]] for r in pick(runs, name, at) if below.get(r["round"])]
 
 
 def added(runs: list[Run], name: str, at: tuple[str, int], what: str, rank: str) -> list[float]:
-    """Microseconds more than the direct way in the same round."""
+    """Return the microseconds added to direct connections in the same round."""
     direct = {r["round"]: r[what].get(rank) for r in pick(runs, "direct", at)}
     return [
         r[what][rank] - direct[r["round"]]
@@ -67,7 +67,7 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cost_table(runs: list[Run]) -> str:
-    """CPU per request, beside nginx's."""
+    """Format CPU per request, beside nginx's."""
     rows = []
     for at in cases(runs):
         for name in names(runs):
@@ -86,7 +86,7 @@ def cost_table(runs: list[Run]) -> str:
 
 
 def latency_table(runs: list[Run]) -> str:
-    """What the way through a gateway adds to the direct way."""
+    """Format the latency that a gateway adds to direct connections."""
     rows = []
     for at in cases(runs):
         stream = at[0] == "stream"
@@ -110,7 +110,7 @@ def latency_table(runs: list[Run]) -> str:
 
 
 def memory_table(runs: list[Run], idle: dict[str, dict[str, float]]) -> str:
-    """Memory under load, and CPU when nobody asks."""
+    """Format memory under load, and CPU without requests."""
     rows = []
     for name in names(runs):
         found = [r for r in runs if r["name"] == name and r["rss"]]
@@ -124,7 +124,7 @@ def memory_table(runs: list[Run], idle: dict[str, dict[str, float]]) -> str:
 
 
 def verdicts(runs: list[Run], ours: str = "Stillwatch") -> list[str]:
-    """Which aims are met, case by case."""
+    """Return which aims are met, case by case."""
     told = []
     for at in cases(runs):
         where = f"{KINDS[at[0]]}, {at[1]} connections"

@@ -1,6 +1,6 @@
-"""Mixed traffic for the soak: every API, streams, faults, hang-ups, wrong keys; named by user agent.
+"""Mixed traffic for the soak: every API, streams, faults, hang-ups, wrong keys; labelled by user agent.
 
-It notes what it sent and what came back, and judges nothing.
+It records requests and replies.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any
 
 import httptools
 
-# How often each is asked for.
+# Relative frequencies of requests.
 PATHS = {
     "/v1/chat/completions": 5,
     "/v1/responses": 2,
@@ -44,7 +44,7 @@ class Sent:
 
 @dataclass
 class Traffic:
-    """What is asked for, and what was. `limit`: requests a second, over all connections."""
+    """The requests and their replies. `limit`: requests per second, over all connections."""
 
     port: int
     key: str
@@ -57,7 +57,7 @@ class Traffic:
         self.dice = random.Random(self.seed)
 
     def draw(self) -> tuple[Sent, bytes]:
-        """The next request, as bytes."""
+        """Return the next request, as bytes."""
         dice, number = self.dice, len(self.sent)
         path = dice.choices(list(PATHS), list(PATHS.values()))[0]
         stream = path != "/v1/embeddings" and dice.random() < 0.5
@@ -106,7 +106,7 @@ class Traffic:
         return "\r\n".join([*lines, "", ""]).encode() + body
 
     async def run(self, connections: int, until: float) -> None:
-        """Ask until the monotonic clock says `until`."""
+        """Send requests until the monotonic clock reaches `until`."""
         await asyncio.gather(*(self.caller(until, connections) for _ in range(connections)))
 
     async def caller(self, until: float, connections: int) -> None:
@@ -128,7 +128,7 @@ class Traffic:
     async def ask(
         self, one: Sent, data: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        """One request over a connection; whether it can be used again."""
+        """Send one request over a connection; return whether it can be reused."""
         reply = Reply()
         parser = httptools.HttpResponseParser(reply)
         writer.write(data)
@@ -148,7 +148,7 @@ class Traffic:
 
 
 class Reply:
-    """Where a reply stands."""
+    """The progress of a reply."""
 
     def __init__(self) -> None:
         self.parts, self.whole = 0, False

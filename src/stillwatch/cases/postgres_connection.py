@@ -1,7 +1,7 @@
-"""A connection to PostgreSQL that gives up a server which does not answer.
+"""A connection to PostgreSQL that gives up on a server that does not answer.
 
-A host that is gone is noticed by its kernel's silence. Where only the server stands still (a disk that hangs,
-a stopped process) the kernel goes on to acknowledge what is sent, and libpq would wait without end.
+The kernel detects a host that is gone. If only the server hangs (a stuck disk, a stopped process), its kernel
+still acknowledges what is sent, and libpq would wait forever.
 """
 
 import time
@@ -13,7 +13,7 @@ from psycopg.abc import RV, PQGen
 
 
 class WaitingConnection(psycopg.Connection[Any]):
-    """`answer_s`: how long each answer, or the next part of one, is waited for."""
+    """`answer_s`: the longest wait for an answer, or for its next part."""
 
     answer_s: float
 
@@ -21,7 +21,7 @@ class WaitingConnection(psycopg.Connection[Any]):
         return super().wait(self._within_bound(gen), *args, **more)
 
     def _within_bound(self, gen: PQGen[RV]) -> Generator[Any, Any, RV]:
-        """What psycopg waits for, ended where nothing was ready for too long."""
+        """Wrap what psycopg waits for; end it if nothing is ready for too long."""
         heard_s = time.monotonic()
         try:
             wanted = next(gen)
@@ -30,7 +30,7 @@ class WaitingConnection(psycopg.Connection[Any]):
                 if ready:
                     heard_s = time.monotonic()
                 elif time.monotonic() - heard_s > self.answer_s:
-                    self.pgconn.finish()  # nobody asks it to roll back
+                    self.pgconn.finish()  # no rollback is requested
                     raise psycopg.OperationalError(f"gave no answer for {self.answer_s:.0f} s")
                 wanted = gen.send(ready)
         except StopIteration as end:

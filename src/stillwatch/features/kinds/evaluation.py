@@ -2,8 +2,8 @@
 
 Evidence: temperature 0, no follow-ups, each item once or a few times, dozens an hour and then silence.
 Looks the same: harvesting answers to a benchmark's *training* part, which needs the same shape.
-Imitated by: setting temperature 0 and running in bursts. Which items are asked would make the difference, and is not known
-here.
+Imitated by: setting temperature 0 and running in bursts. Which items are asked would make the difference, and
+is not known here.
 """
 
 from stillwatch.features.kinds import SHAPE_CEILING, Sign, Subject

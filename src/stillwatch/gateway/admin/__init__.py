@@ -1,6 +1,6 @@
-"""The admin port: what an owner asks of a running gateway and tells it, as JSON. It serves no client.
+"""The admin port: JSON for a gateway's owner.
 
-Everything goes through `state` and the folder's files, as the command line does; it holds nothing itself.
+It uses `state` and the folder's files, like the command line, and stores nothing itself.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from stillwatch.terms.reload import WatchedTerms
 
 @dataclass(frozen=True)
 class Desk:
-    """What the admin port works with."""
+    """The objects that the admin port uses."""
 
     folder: Folder
     settings: GatewaySettings
@@ -24,14 +24,14 @@ class Desk:
     findings: Findings
 
     def take_effect(self) -> None:
-        """Wait until what is written down is in force. Raises: NotInForce where it is not in a moment."""
+        """Wait until recorded changes are in force. Raises: NotInForce if that takes too long."""
         version = self.state.version()
         wait_until_in_force(self.folder, version, self.state.put_back())
         if self.state.fleet is not None:
             wait_for_fleet(self.state.fleet, version)
 
     def takes_effect(self) -> bool:
-        """Do the same, and say whether every worker applies the change."""
+        """Do the same; return whether every worker applies the change."""
         try:
             self.take_effect()
         except NotInForce:

@@ -1,4 +1,4 @@
-"""Puts the admin port together. It knows which routes there are, not what they do."""
+"""Assembles the admin port from its routes."""
 
 import threading
 from collections.abc import Callable
@@ -34,7 +34,7 @@ ERRORS = {
 
 
 class Admin(FastAPI):
-    """FastAPI, with what it says of errors put right: they are JSON, also where answers are not."""
+    """FastAPI with a correct description of errors: they are JSON, even where other answers are not."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -47,12 +47,12 @@ class Admin(FastAPI):
 
 
 def create_app(desk: Desk, casework: Casework | None = None) -> FastAPI:
-    """Make the ASGI application of the admin port; with casework the console is part of it."""
+    """Create the admin port's ASGI application; with casework it includes the console."""
     app = Admin(
         title="Stillwatch admin",
         version=stillwatch.__version__,
         description="Keys, standings, proposals, terms and findings of one gateway.",
-        docs_url=None,  # they would load scripts from elsewhere
+        docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
@@ -90,13 +90,13 @@ PATH = "/console"
 
 
 def _deployment(desk: Desk) -> Deployment:
-    from stillwatch.gateway.admin.deployment import Gateway  # with Arrow: for the console alone
+    from stillwatch.gateway.admin.deployment import Gateway  # loads Arrow: for the console alone
 
     return Gateway(desk)
 
 
 class Console:
-    """An ASGI app that becomes the console with the first request at which it can."""
+    """An ASGI app that becomes the console at the first request for which it can be opened."""
 
     def __init__(self, casework: Casework, deployment: Callable[[], Deployment], folder: Path) -> None:
         self._casework, self._deployment, self._folder = casework, deployment, folder
@@ -114,7 +114,7 @@ class Console:
         await self._app(scope, receive, send)
 
     def _make(self) -> None:
-        # Here and not above: its pages and what they read with take 60 MB, and most of the time nobody looks.
+        # Imported here: the pages and their libraries take 60 MB, and most of the time nobody needs them.
         from stillwatch.console.app import make
         from stillwatch.console.openid import load_provider
         from stillwatch.console.settings import load_settings
@@ -123,5 +123,5 @@ class Console:
             if self._app is None:
                 store = self._casework.store(utc_us())
                 provider, settings = load_provider(self._folder), load_settings(self._folder)
-                # the admin port's guard has looked at the Host
+                # the admin port's guard has checked the Host
                 self._app = make(store, self._deployment(), settings=settings, provider=provider)

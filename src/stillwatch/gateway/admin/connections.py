@@ -1,10 +1,10 @@
-"""Connections to the admin port: how many there are, how long a request is in coming, how long its head.
+"""Limits on connections to the admin port: their number, a request's duration, the size of its head.
 
-Who has shown no token is served here (`/health`), by the process that keeps all others running. So nobody may
-use up its descriptors or its memory, or the workers would end with it. It reads no request.
+Callers without a token are served here too (`/health`), by the process that supervises all others. So nobody
+may use up its descriptors or its memory, or the workers would end with it.
 
-It speaks HTTP/1 alone: who offers another protocol (h2c, WebSocket) is answered as if nothing had been
-offered. The parser takes what follows an offer for another request, also where it is the request's body.
+It supports HTTP/1 only: an offer of another protocol (h2c, WebSocket) is answered as if it were absent. The
+parser takes what follows an offer for another request, even if it is the request's body.
 """
 
 import asyncio
@@ -16,29 +16,29 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from stillwatch.gateway.admin.guard import LARGEST_BODY
 
 MOST = 100  # connections at once
-RESERVED_FILES = 128  # descriptors of the supervisor that are no connection here
-BACKLOG = 32  # accepted at once, and waiting in the kernel: so many may be beyond MOST for a moment
-REQUEST_S = 20.0  # for a whole request, from its first byte or the connection's
-PIPELINED = 16  # requests that may wait behind the one at work, as on the clients' port
+RESERVED_FILES = 128  # descriptors of the supervisor that are not connections here
+BACKLOG = 32  # accepted at once, and waiting in the kernel: this many may exceed MOST for a moment
+REQUEST_S = 20.0  # for a whole request, from its first byte or the connection's start
+PIPELINED = 16  # requests that may wait behind the present one, as on the clients' port
 HEAD_BYTES = 64 << 10
-FIELD_BYTES = 64  # that a field takes beside its text
-LARGEST_REQUEST = 4 * LARGEST_BODY  # as it comes: chunks add to a body
+FIELD_BYTES = 64  # memory of a field besides its text
+LARGEST_REQUEST = 4 * LARGEST_BODY  # as received: chunks add to a body
 
 
 def most_connections() -> int:
-    """Give how many connections there may be: fewer where descriptors are scarce."""
+    """Return the most connections allowed: fewer if descriptors are scarce."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return max(8, min(MOST, (files - RESERVED_FILES) // 2))
 
 
 class AdminConnection(HttpToolsProtocol):
-    """A connection. One beyond the most closes one on which nothing is answered, the longest silent first."""
+    """A connection. Beyond the most, the longest-idle connection without an answer in progress is closed."""
 
-    _clock: asyncio.TimerHandle | None = None  # runs while a request is in coming
+    _clock: asyncio.TimerHandle | None = None  # runs until a request is complete
     _in_head = _asked = False  # _asked: the head of a request was read
-    _size = _fields = 0  # bytes of the request so far, and of its fields as they are kept
-    _data = b""  # what is being read
-    _declined: tuple[bytes, bytes] | None = None  # of it: a head without its offer, and what follows
+    _size = _fields = 0  # bytes of the request so far, and of its fields as stored
+    _data = b""  # being parsed
+    _declined: tuple[bytes, bytes] | None = None  # of `_data`: a head without its offer, and what follows
     last_s = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -57,14 +57,13 @@ class AdminConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def waits(self) -> bool:
-        """Whether nothing is answered on it: a request that is not whole, or an answer that nobody takes,
-        counts for nothing."""
+        """Return whether no answer is in progress. Incomplete requests and unread answers do not count."""
         if not self._asked:
             return True
         return self.cycle.response_complete or self.cycle.more_body or self.flow.write_paused
 
     def drop(self) -> None:
-        """Close it now, whatever it was about to say."""
+        """Close it now, whatever it was about to send."""
         self._stop_clock()
         self.connections.discard(self)
         self.transport.abort()
@@ -87,13 +86,13 @@ class AdminConnection(HttpToolsProtocol):
                 super().data_received(part)
 
     def _should_upgrade(self) -> bool:
-        return True  # so that uvicorn begins no answer, and hands each offer to what follows
+        return True  # so that uvicorn starts no answer, and passes each offer to the next method
 
     def handle_websocket_upgrade(self) -> None:
-        """Decline an offer of another protocol: the request is read again without it."""
+        """Decline an offer of another protocol: the request is parsed again without it."""
         offer = sys.exception()
         if self._declined is not None or self.scope["method"] == "CONNECT" or offer is None:
-            self.send_400_response("Invalid HTTP request received.")  # nobody offers twice in one breath
+            self.send_400_response("Invalid HTTP request received.")  # no proper client offers twice
             return
         first = f"{self.scope['method']} ".encode() + self.url
         fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
@@ -107,13 +106,13 @@ class AdminConnection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields += len(name) + len(value) + FIELD_BYTES
-        if self._fields > HEAD_BYTES:  # also behind a body
+        if self._fields > HEAD_BYTES:  # also after a body
             raise ValueError("its head is too long")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if len(self.pipeline) >= PIPELINED:  # the parser reads on in what has come, however it waits
+        if len(self.pipeline) >= PIPELINED:  # the parser reads on in received data, even while paused
             raise ValueError("too many requests wait")
         super().on_headers_complete()
         self._asked = self.cycle is not None

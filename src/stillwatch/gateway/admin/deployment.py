@@ -1,7 +1,4 @@
-"""What stands behind the console while a gateway serves: answers from `state` and the files of the folder.
-
-It decides nothing: who may ask for what is the console's matter, what a step does `control`'s.
-"""
+"""The console's deployment while a gateway serves: answers from `state` and the files of the folder."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -53,7 +50,7 @@ def _as_console_error() -> Iterator[None]:
 
 
 class Gateway:
-    """The deployment of `stillwatch serve`. Raises ConsoleError where `state` refuses, with its reason."""
+    """The deployment of `stillwatch serve`. Raises ConsoleError with the reason if `state` refuses."""
 
     acts: str | None = None  # steps can be taken here
 
@@ -142,11 +139,11 @@ class Gateway:
         return self._verdicts[1].get(account)
 
     def captured_files(self) -> Sequence[Path]:
-        """Give the Parquet files of what was captured, oldest first."""
+        """Return the Parquet files of captured exchanges, oldest first."""
         return [segment.path for segment in all_segments(self._desk.folder)]
 
     def accounts_table(self) -> pa.Table | None:
-        """Give what the owner's keys and permissions say of accounts, as the detector has it."""
+        """Return the detector's table of accounts, from the owner's keys and permissions."""
         try:
             return pq.read_table(self._desk.folder.detector / ACCOUNTS_FILE)
         except FileNotFoundError:
@@ -155,7 +152,7 @@ class Gateway:
             raise InputError(f"{ACCOUNTS_FILE}: cannot be read: {why}") from why
 
     def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
-        """Give the newest texts of an account, where `retention.text_days` keeps any."""
+        """Return the newest texts of an account, if `retention.text_days` keeps any."""
         texts: list[CapturedExchange] = []
         for table in self._newest_first(account):
             order = pc.sort_indices(table, [("time", "descending")])
@@ -170,7 +167,7 @@ class Gateway:
             try:
                 yield pq.read_table(segment.path, columns=_SAID, filters=of_account)
             except FileNotFoundError:
-                continue  # merged or let go in this moment
+                continue  # merged or deleted just now
             except (OSError, *DAMAGED) as why:
                 raise InputError(f"{segment.path}: cannot be read: {why}") from why
 

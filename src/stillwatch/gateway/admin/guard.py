@@ -1,8 +1,8 @@
-"""What stands before every request to the admin port: Host, size, token, and one shape for every error.
+"""Checks before every request to the admin port (Host, size, token), and one format for every error.
 
-A browser that was led here by a foreign name (DNS rebinding) is turned away by the Host header; the token
-travels in a header that a foreign page cannot set without asking first, and such asking is never granted.
-FastAPI reads a body before it asks for the token: so the body of who has none is refused here.
+The Host check refuses a browser that a foreign name led here (DNS rebinding); the token is sent in a header
+that a foreign page can only set after a preflight request, which is never granted. FastAPI reads a body
+before it checks the token, so bodies of callers without one are refused here.
 """
 
 import re
@@ -27,7 +27,7 @@ from stillwatch.gateway.control.state import ControlState, Missing
 from stillwatch.gateway.fleet.database import FleetUnreachable
 from stillwatch.gateway.settings import GatewaySettings
 
-LARGEST_BODY = 2 << 20  # a candidate for the terms, escaped
+LARGEST_BODY = 2 << 20  # a candidate policy, escaped
 ONCE = (b"host", b"content-length", b"authorization")
 NO_TOKEN = "give the admin token as Authorization: Bearer; `stillwatch key admin` makes a new one"
 CODES = {
@@ -42,15 +42,15 @@ HEADERS = {
 
 
 def problem(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Give an error in the one shape."""
+    """Return an error in the common format."""
     body = {"error": {"code": CODES.get(status, "bad_request"), "message": message}}
     return JSONResponse(body, status, {**HEADERS, **(headers or {})})
 
 
 class Guard:
-    """Turns away foreign names, bodies too large and bodies without the token, before anything is parsed.
+    """Refuses foreign names, too large bodies and bodies without the token, before anything is parsed.
 
-    forms: below this path are the console's forms, which it bounds and judges itself.
+    forms: the path of the console's forms, which the console limits and checks itself.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Guard:
             await refusal(scope, receive, send)
             return
         if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}  # the server has its own: it leaves the body out
+            scope = {**scope, "method": "GET"}  # the server drops the body itself
         await self._app(scope, _limit_body(receive), with_headers(send, HEADERS))
 
     async def _refusal(self, scope: Scope) -> JSONResponse | None:
@@ -96,12 +96,12 @@ class Guard:
 
 
 def is_number(text: bytes, most: int) -> bool:
-    """Whether some bytes are a whole number up to `most`, written without needless digits."""
+    """Return whether some bytes are a whole number up to `most`, without needless digits."""
     return text.isdigit() and len(text) <= len(str(most)) and int(text) <= most
 
 
 def _limit_body(receive: Receive) -> Receive:
-    """Bound a body that comes without a length as well."""
+    """Also limit a body that comes without a length."""
     taken = 0
 
     async def bounded() -> Message:
@@ -116,15 +116,15 @@ def _limit_body(receive: Receive) -> Receive:
 
 
 def allowed_hosts(settings: GatewaySettings) -> set[str]:
-    """Names by which the admin port may be called."""
+    """Return the names by which the admin port may be called."""
     own = settings.admin_host
     return {"127.0.0.1", "localhost", "[::1]", f"[{own}]" if ":" in own else own, *settings.admin_names}
 
 
 def token(state: ControlState, *, metrics: bool = False) -> Callable[..., None]:
-    """Make the dependency that lets only the admin token pass, in `Authorization: Bearer`.
+    """Make the dependency that accepts only the admin token, in `Authorization: Bearer`.
 
-    metrics: the token for metrics too.
+    metrics: the metrics token too.
     """
     bearer = HTTPBearer(scheme_name="metrics token" if metrics else "admin token", auto_error=False)
     right = state.may_read_metrics if metrics else state.is_admin
@@ -137,12 +137,12 @@ def token(state: ControlState, *, metrics: bool = False) -> Callable[..., None]:
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Let every error leave in the one shape, without a traceback."""
+    """Send every error in the common format, without a traceback."""
     allowed: list[tuple[re.Pattern[str], str]] = []
 
     async def http(request: Request, why: HTTPException) -> JSONResponse:
         headers = {name.lower(): value for name, value in (why.headers or {}).items()}
-        if why.status_code == 405:  # Starlette names the methods of the first route of that path alone
+        if why.status_code == 405:  # Starlette names only the methods of the first route of that path
             if not allowed:
                 allowed.extend(_methods(app))
             headers["allow"] = next((m for path, m in allowed if path.match(request.url.path)), "")
@@ -159,14 +159,14 @@ def answer_errors(app: FastAPI) -> None:
 
 
 def _methods(app: FastAPI) -> Iterator[tuple[re.Pattern[str], str]]:
-    """Give every path with all its methods; those without parameters first. `HEAD` is `GET`."""
+    """Yield every path with all its methods; those without parameters first. `HEAD` is `GET`."""
     for path, operations in sorted(app.openapi()["paths"].items(), key=lambda item: "{" in item[0]):
         methods = {method.upper() for method in operations}
         yield compile_path(path)[0], ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 async def _invalid(_: Request, why: RequestValidationError) -> JSONResponse:
-    """Say what is wrong and where, but not what was sent: it may be a secret in the wrong place."""
+    """Report what is wrong and where, but not what was sent: it may be a secret in the wrong place."""
     problems = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in why.errors()[:5]]
     return problem(422, "; ".join(problems))
 

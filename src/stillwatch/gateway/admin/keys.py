@@ -22,7 +22,7 @@ KeyId = Annotated[str, Path(pattern="^[a-z0-9]{8}$")]
 
 
 def routes(desk: Desk) -> APIRouter:
-    """Give the routes below /v1/keys."""
+    """Return the routes below /v1/keys."""
     to, state = APIRouter(tags=["keys"]), desk.state
 
     def issued(key: str) -> KeyIssued:
@@ -37,13 +37,13 @@ def routes(desk: Desk) -> APIRouter:
         after: Annotated[str | None, Query(pattern="^[a-z0-9]{8}$")] = None,
         limit: Limit = 100,
     ) -> Page[KeyShown]:
-        """List the keys that were issued, by id."""
+        """List the issued keys, by id."""
         keys_shown = [KeyShown.of(key) for key in state.keys(account, after or "", limit)]
         return Page.of(keys_shown, limit, "key_id", state.revision())
 
     @to.post("/v1/keys", status_code=201)
     def issue_key(body: KeyIssue) -> KeyIssued:
-        """Issue a key to an account. It is in this answer and nowhere else."""
+        """Issue a key to an account. Only this answer contains it."""
         now_us = utc_us()
         expires_us = None if body.expires_in_s is None else now_us + body.expires_in_s * 1_000_000
         return issued(
@@ -54,14 +54,14 @@ def routes(desk: Desk) -> APIRouter:
 
     @to.post("/v1/keys/{key_id}/revoke")
     def revoke_key(key_id: KeyId, body: Write) -> KeyShown:
-        """End a key now. Doing it twice is no error."""
+        """Revoke a key now. Repeating it is no error."""
         state.revoke(key_id, now_us=utc_us(), who=body.by, if_revision=body.if_revision)
         desk.take_effect()
         return KeyShown.of(state.key(key_id))
 
     @to.post("/v1/keys/{key_id}/rotate", status_code=201)
     def rotate_key(key_id: KeyId, body: KeyRotate) -> KeyIssued:
-        """Issue a key in the place of another, which goes on working for `overlap_s`."""
+        """Issue a key to replace another, which keeps working for `overlap_s`."""
         now_us = utc_us()
         expires_us = None if body.expires_in_s is None else now_us + body.expires_in_s * 1_000_000
         key = state.rotate(

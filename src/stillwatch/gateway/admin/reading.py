@@ -1,4 +1,4 @@
-"""What may only be read over the admin port: health, metrics, campaigns, findings, gaps, events."""
+"""The admin port's read-only routes: health, metrics, campaigns, findings, gaps, events."""
 
 import threading
 import time
@@ -41,14 +41,14 @@ class MetricsText(PlainTextResponse):
 
 
 class HealthLook:
-    """How the gateway does now. Who asks while others do shares a look that began after both had asked.
+    """The gateway's present health. Concurrent callers share a check that began after their calls.
 
-    It takes no token to ask, and a look takes 10 ms of the process that keeps all others running.
+    Callers need no token, and a check takes 10 ms of the process that supervises all others.
     """
 
     def __init__(self, desk: Desk) -> None:
         self._desk, self._lock = desk, threading.Lock()
-        self._last: tuple[float, Health] | None = None  # with when it began
+        self._last: tuple[float, Health] | None = None  # with its start
 
     def __call__(self) -> Health:
         asked_s = time.monotonic()
@@ -62,23 +62,23 @@ class HealthLook:
 
 
 def open_routes(desk: Desk, look: HealthLook) -> APIRouter:
-    """Give the routes that need no token: what a load balancer asks."""
+    """Return the routes that need no token: those for load balancers."""
     to = APIRouter(tags=["health"])
 
     @to.get("/health", response_model=HealthShown, responses=UNSERVED)
     def show_health() -> JSONResponse:
-        """Say how each part does. 200 while clients are served, 503 when not."""
+        """Report each part's health. 200 while clients are served, else 503."""
         report = look()
         return JSONResponse(HealthShown.of(report).model_dump(), 503 if report.status == FAILING else 200)
 
     @to.get("/livez")
-    async def show_alive() -> Alive:  # it waits for no thread
+    async def show_alive() -> Alive:  # waits for no thread
         """Answer while the gateway's process lives, also while it stops."""
         return Alive()
 
     @to.get("/readyz", response_model=Ready, responses={503: {"model": Ready, "description": "send nothing"}})
     def show_ready() -> JSONResponse:
-        """Say whether new clients are served: not before a worker serves, and not from SIGTERM on."""
+        """Report whether new clients are served: not before a worker serves, and not after SIGTERM."""
         why = unready(desk.folder, desk.settings, utc_us())
         return JSONResponse(Ready(ready=why is None, why=why).model_dump(), 503 if why else 200)
 
@@ -86,19 +86,19 @@ def open_routes(desk: Desk, look: HealthLook) -> APIRouter:
 
 
 def metrics_routes(desk: Desk, look: HealthLook) -> APIRouter:
-    """Give the route that a token of its own may read."""
+    """Return the route that has a token of its own."""
     to = APIRouter()
 
     @to.get("/metrics", tags=["health"], response_class=MetricsText)
     def show_metrics() -> MetricsText:
-        """Give every number in Prometheus' text format."""
+        """Return every number in Prometheus' text format."""
         return MetricsText(metrics(desk.folder, desk.settings, look(), actions.by_step(desk.state)))
 
     return to
 
 
 def routes(desk: Desk) -> APIRouter:
-    """Give the routes that only read."""
+    """Return the routes that only read."""
     to = APIRouter()
     _numbers(to, desk)
     _add_finding_routes(to, desk)
@@ -116,7 +116,7 @@ def _numbers(to: APIRouter, desk: Desk) -> None:
 
     @to.get("/v1/events", tags=["health"])
     def list_events(before: Before = None, limit: Limit = 100) -> Page[EventShown]:
-        """List what was done and by whom, newest first."""
+        """List actions and their actors, newest first."""
         page = [EventShown.of(event) for event in state.events(before, limit)]
         return Page.of(page, limit, "event", state.revision())
 
@@ -160,7 +160,7 @@ def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
     def list_findings(
         campaign: NameAsked = None, after: NameAsked = None, limit: Limit = 100
     ) -> Page[AccountFound]:
-        """List what was found of accounts, by name, with what stands for each."""
+        """List the findings about accounts, by name, with the enforcement status of each."""
         current = desk.findings.current().result
         every = sorted(current.accounts, key=lambda a: a.account) if current else []
         page = [

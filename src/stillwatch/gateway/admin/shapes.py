@@ -1,7 +1,7 @@
-"""What goes in and out of the admin port: the words of its OpenAPI description. It does nothing with them.
+"""The formats of the admin port's requests and answers, as its OpenAPI description shows them.
 
-What goes out is read off the gateway's own objects: by the same name, or by the path that `From` gives.
-Times go out as ISO text in UTC and come in as durations: a duration cannot be in the wrong zone.
+Answers are read from the gateway's own objects: by the same name, or by the path in `From`. Times are sent as
+ISO text in UTC and received as durations: a duration cannot be in the wrong zone.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from stillwatch.gateway.control.state import NAME_PATTERN
 from stillwatch.terms import Step
 from stillwatch.units import iso, us
 
-LARGEST = 2**53 - 1  # what every JSON reader keeps exactly
+LARGEST = 2**53 - 1  # the largest that every JSON reader represents exactly
 TEN_YEARS_S = 315_360_000
-MOST_IN_ONE = 10_000  # accounts named in one request; larger ones go by proposals
+MOST_IN_ONE = 10_000  # accounts named in one request; larger actions use proposals
 StepName = Literal["clear", "watch", "verify", "throttle", "strip", "mark", "block"]
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NAME_PATTERN)]
@@ -26,7 +26,7 @@ Sentence = Annotated[str, Field(min_length=1, max_length=500, pattern=NAME_PATTE
 
 
 def whole(value: object) -> object:
-    """Let 3.0 be the integer that it is in JSON."""
+    """Accept 3.0 as the integer that it is in JSON."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -35,7 +35,7 @@ Span = Annotated[int, Field(ge=1, le=TEN_YEARS_S), BeforeValidator(whole)]
 Overlap = Annotated[int, Field(ge=0, le=TEN_YEARS_S), BeforeValidator(whole)]
 
 
-# --- of a path or after its question mark ---
+# --- of a path or its query ---
 
 Number = Annotated[int, Path(ge=1, le=LARGEST)]
 Limit = Annotated[int, Query(ge=1, le=1_000)]
@@ -44,13 +44,13 @@ NameAsked = Annotated[Name | None, Query()]
 
 
 class In(BaseModel):
-    """Something that comes in: nothing unknown, nothing converted."""
+    """A request: no unknown fields, no conversion."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Write(In):
-    """What every change may carry."""
+    """Fields that every change may have."""
 
     by: Annotated[Name, Field(description="Who asks for it; it goes into the log.")] = "admin"
     if_revision: Annotated[
@@ -59,18 +59,18 @@ class Write(In):
 
 
 class AdminAnswer(BaseModel):
-    """Something that goes out, read off an object of the gateway."""
+    """An answer, read from an object of the gateway."""
 
     model_config = ConfigDict(from_attributes=True)
 
     @classmethod
     def of(cls, source: object) -> Self:
-        """Read every field off an object's attributes."""
+        """Read every field from an object's attributes."""
         return cls.model_validate(source)
 
 
 def From(path: str) -> FieldInfo:
-    """Say where in the object a field is found, with dots between attributes."""
+    """Return the source of a field in the object, with dots between attributes."""
     field: FieldInfo = Field(validation_alias=AliasPath(*path.split(".")))
     return field
 
@@ -84,7 +84,7 @@ class Trouble(BaseModel):
 
 
 class Problem(BaseModel):
-    """The one shape of every error."""
+    """The format of every error."""
 
     error: Trouble
 
@@ -101,13 +101,13 @@ class Page(BaseModel, Generic[Item]):
 
     @classmethod
     def of(cls, items: list[Item], limit: int, cursor: str, revision: int) -> "Page[Item]":
-        """Give a page. Where it is full, its last item's field `cursor` leads to the next."""
+        """Return a page. If it is full, its last item's field `cursor` leads to the next."""
         last = getattr(items[-1], cursor) if len(items) == limit else None
         return Page(items=items, next=last, revision=revision)
 
 
 def time_text(at_us: int) -> str:
-    """Give a time as text."""
+    """Format a time."""
     return iso(at_us, "milliseconds")
 
 
@@ -116,27 +116,27 @@ def time_text_or_none(at_us: int | None) -> str | None:
 
 
 def name_of(step: Step) -> StepName:
-    """Give a step's name as it is written in JSON."""
+    """Return a step's name as written in JSON."""
     return step.name.lower()  # type: ignore[return-value]  # the names are the literal's, tested
 
 
 def texts(reasons: Sequence[Any]) -> list[str]:
-    """Give what each of some reasons says."""
+    """Return the text of each reason."""
     return [problem.text for problem in reasons]
 
 
 def first_names(names: Sequence[str]) -> list[str]:
-    """Cut a list of names where it gets too long to be shown."""
+    """Cut a list of names to the length that can be shown."""
     return list(names[:MOST_NAMED])
 
 
-Time = Annotated[str, BeforeValidator(time_text)]  # out of UTC microseconds
+Time = Annotated[str, BeforeValidator(time_text)]  # from UTC microseconds
 AnyTime = Annotated[str | None, BeforeValidator(time_text_or_none)]
 ShownStep = Annotated[StepName, BeforeValidator(name_of)]
 Names = Annotated[list[str], BeforeValidator(first_names)]
 HowMany = Annotated[int, BeforeValidator(len)]
 Texts = Annotated[list[str], BeforeValidator(texts)]
-# out of a datetime
+# from a datetime
 Moment = Annotated[str, BeforeValidator(lambda at: time_text(us(at)))]
 
 
@@ -193,7 +193,7 @@ class StandingSet(Write):
 
 
 class KnownShown(AdminAnswer):
-    """An account, by what is known of it. Null: nothing says. Amounts are of the last seven days."""
+    """An account with the available facts. Null: unknown. Amounts are of the last seven days."""
 
     account: str
     org: str | None
@@ -210,7 +210,7 @@ class KnownShown(AdminAnswer):
 
 
 class EndUserShown(AdminAnswer):
-    """A person below an account that is hit."""
+    """A person below an affected account."""
 
     account: str
     end_user: str
@@ -218,7 +218,7 @@ class EndUserShown(AdminAnswer):
 
 
 class ReachShown(AdminAnswer):
-    """Whom a step hits. Lists are cut at 100 names; the counts are whole."""
+    """Whom a step affects. Lists are cut at 100 names; the counts are complete."""
 
     accounts: HowMany
     account_names: Annotated[Names, From("accounts")]
@@ -237,7 +237,7 @@ class ReachShown(AdminAnswer):
 
 
 class Done(BaseModel):
-    """What came of a change. `action` is what `undo` takes back; null where nothing was changed."""
+    """The result of a change. `action` can be undone by `undo`; null if nothing was changed."""
 
     dry_run: bool
     action: int | None
@@ -338,7 +338,7 @@ class TermsChange(AdminAnswer):
 
 
 class TermsChecked(BaseModel):
-    """What a candidate would do. `changes` compares it with the terms in force."""
+    """The effect of a candidate. `changes` compares it with the policy in force."""
 
     usable: bool
     version: int | None

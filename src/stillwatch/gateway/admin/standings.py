@@ -1,4 +1,4 @@
-"""Standings, the actions that changed them, and the ladder's proposals over the admin port."""
+"""Enforcement statuses, the actions that changed them, and the ladder's proposals over the admin port."""
 
 from types import SimpleNamespace
 from typing import Annotated
@@ -31,7 +31,7 @@ from stillwatch.units import utc_us
 
 
 def routes(desk: Desk) -> APIRouter:
-    """Give the routes below /v1/standings, /v1/actions and /v1/proposals."""
+    """Return the routes below /v1/standings, /v1/actions and /v1/proposals."""
     to = APIRouter()
     _standings(to, desk)
     _actions(to, desk)
@@ -62,7 +62,7 @@ def _standings(to: APIRouter, desk: Desk) -> None:
 
     @to.post("/v1/standings", tags=["standings"])
     def set_standings(body: StandingSet) -> Done:
-        """Set the standing of accounts, or with `dry_run` only say whom that would hit. `clear` lifts it."""
+        """Set the status of accounts; with `dry_run` only report whom it would affect. `clear` lifts it."""
         now_us, step = utc_us(), Step[body.step.upper()]
         accounts = sorted(set(body.accounts))
         hits = reach(state, desk.folder, accounts, step, now_us, desk.findings)
@@ -87,7 +87,7 @@ def _standings(to: APIRouter, desk: Desk) -> None:
     def list_changes(
         account: NameAsked = None, before: Before = None, limit: Limit = 100
     ) -> Page[ChangeShown]:
-        """List every change of standings, of one account or all, newest first."""
+        """List every change of statuses, of one account or all, newest first."""
         changes = actions.history(state, account, before=before, limit=limit)
         return Page.of([ChangeShown.of(change) for change in changes], limit, "change", state.revision())
 
@@ -103,7 +103,7 @@ def _actions(to: APIRouter, desk: Desk) -> None:
 
     @to.post("/v1/actions/{action}/undo", tags=["standings"])
     def undo_action(action: Number, body: Undo) -> Done:
-        """Take an action back, or an undo: what lay below it stands again."""
+        """Undo an action, or an undo: the status below it is in force again."""
         number = actions.undo(
             state, action, who=body.by, why=body.why, now_us=utc_us(), if_revision=body.if_revision
         )
@@ -122,7 +122,7 @@ def _proposals(to: APIRouter, desk: Desk) -> None:
         before: Before = None,
         limit: Limit = 100,
     ) -> Page[ProposalShown]:
-        """List what the ladder asks for, newest first."""
+        """List the ladder's requests, newest first."""
         listed = proposals.proposals(state, which, before=before, limit=limit)
         return Page.of(
             [ProposalShown.of(proposal) for proposal in listed], limit, "proposal", state.revision()
@@ -130,7 +130,7 @@ def _proposals(to: APIRouter, desk: Desk) -> None:
 
     @to.post("/v1/proposals/{proposal}/approve", tags=["proposals"])
     def approve_proposal(proposal: Number, body: Approve) -> Done:
-        """Take the step that a proposal asks for, or with `dry_run` only say whom that would hit."""
+        """Take the step of a proposal, or with `dry_run` only report whom that would affect."""
         now_us = utc_us()
         hits = reach(state, desk.folder, *proposals.would_change(state, proposal), now_us, desk.findings)
         action = None
@@ -149,7 +149,7 @@ def _proposals(to: APIRouter, desk: Desk) -> None:
 
     @to.post("/v1/proposals/{proposal}/dismiss", tags=["proposals"])
     def dismiss_proposal(proposal: Number, body: Dismiss) -> ProposalShown:
-        """Close a proposal; that step is not asked for on these accounts again."""
+        """Close a proposal; that step is not requested for these accounts again."""
         proposals.dismiss(
             state, proposal, who=body.by, why=body.why, now_us=utc_us(), if_revision=body.if_revision
         )

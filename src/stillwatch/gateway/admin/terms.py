@@ -1,6 +1,6 @@
-"""The terms over the admin port: what is in force, what was, what a candidate would change. It sets none.
+"""The policy over the admin port: the one in force, earlier ones, and what a candidate would change.
 
-New terms come by their file, where an owner's review and history are.
+A new policy comes as a file, which an owner can review and keep a history of; this port sets none.
 """
 
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ from stillwatch.units import utc_us
 
 
 def routes(desk: Desk) -> APIRouter:
-    """Give the routes below /v1/terms."""
+    """Return the routes below /v1/terms."""
     to, watched = APIRouter(tags=["terms"]), desk.watched
 
     def entries() -> list[HistoryEntry]:
@@ -39,7 +39,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @to.get("/v1/terms")
     def show_terms() -> TermsShown:
-        """Give the terms in force, and what is wrong with the file where it is not in force."""
+        """Return the policy in force, and the file's problems if it is not in force."""
         in_force = [e for e in entries() if e.sha256 == watched.sha256 and e.text is not None]
         return TermsShown(
             version=watched.terms.version,
@@ -50,14 +50,14 @@ def routes(desk: Desk) -> APIRouter:
 
     @to.get("/v1/terms/history")
     def list_history(before: Before = None, limit: Limit = 100) -> Page[TermsEntry]:
-        """List what became of each text, newest first."""
+        """List the outcome of each text, newest first."""
         numbered = [(k, e) for k, e in enumerate(entries(), 1) if before is None or k < before]
         page = [TermsEntry.of(SimpleNamespace(number=k, **vars(e))) for k, e in numbered[::-1][:limit]]
         return Page.of(page, limit, "number", desk.state.revision())
 
     @to.get("/v1/terms/history/{number}")
     def show_version(number: Number) -> TermsShown:
-        """Give one text of the history."""
+        """Return one text of the history."""
         history = entries()
         if number > len(history):
             raise Missing(f"the history has {len(history)} entries, not {number}")
@@ -68,7 +68,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @to.post("/v1/terms/check")
     def check_terms(body: TermsCandidate) -> TermsChecked:
-        """Say what is wrong with a candidate, run the tests in it, and say what it would change."""
+        """Report a candidate's problems, the results of its tests, and what it would change."""
         return _check_candidate(watched.terms, body.text, utc_us())
 
     return to

@@ -1,1 +1,1 @@
-"""Who may come in and what stands for whom: keys, standings, the ladder, proposals. It sees no exchange."""
+"""Access and enforcement: keys, enforcement statuses, the ladder, proposals."""

@@ -1,8 +1,8 @@
-"""Standings and how they change: by actions, each of which can be undone, and by time. It judges nobody.
+"""Enforcement statuses and their changes: by actions, each of which can be undone, and by time.
 
-An action puts one change on top of what stands for each of its accounts. What stands is the top change that
-is neither undone nor over; so an undo, or an end, restores exactly what lies below, whatever came between. An
-undo is an action too and can itself be undone. Nothing is ever deleted: the changes are the history.
+An action puts one change on top of the earlier ones of each of its accounts. In force is the topmost change
+that is neither undone nor over, so an undo, or an end, restores exactly the one below, whatever came between.
+An undo is an action too and can itself be undone. Nothing is ever deleted: the changes are the history.
 """
 
 import json
@@ -20,7 +20,7 @@ _CHANGE = "c.step, c.since_us, c.reason, c.campaign, c.output_tokens_per_hour, c
 
 @dataclass(frozen=True)
 class Change:
-    """One account's standing, as one action set it."""
+    """One account's enforcement status, as one action set it."""
 
     change: int
     action: int
@@ -30,12 +30,12 @@ class Change:
     account: str
     standing: EnforcementStatus
     undone: bool
-    over: bool  # it ended by itself
+    over: bool  # ended by time
 
 
 @dataclass(frozen=True)
 class Action:
-    """What one action was, and how many accounts it touched."""
+    """One action, and the number of its accounts."""
 
     action: int
     at_us: int
@@ -55,7 +55,7 @@ def act(
     now_us: int,
     if_revision: int | None = None,
 ) -> int:
-    """Set standings, all or none, and give the action's number. CLEAR lifts what stood before."""
+    """Set statuses, all or none, and return the action's number. CLEAR lifts an earlier status."""
     _check(changes, why, now_us)
     with state.writing(if_revision) as (db, revision):
         return act_within(db, revision, changes, who=who, why=why, now_us=now_us)
@@ -71,7 +71,7 @@ def act_within(
     now_us: int,
     ladder: bool = False,
 ) -> int:
-    """Set standings in a transaction that does more than that. `ladder`: the ladder asked for it."""
+    """Set statuses within a larger transaction. `ladder`: on the ladder's request."""
     action = _action(db, revision, who, why, None, now_us, ladder=ladder)
     db.executemany(
         "INSERT INTO changes (action, account, step, since_us, reason, campaign, output_tokens_per_hour,"
@@ -89,9 +89,9 @@ def act_within(
 def undo(
     state: ControlState, action: int, *, who: str, why: str, now_us: int, if_revision: int | None = None
 ) -> int:
-    """Take an action back, or an undo, and give the number of the action that does it.
+    """Undo an action, or an undo, and return the number of the undoing action.
 
-    Raises: Missing; StateError when it is undone already.
+    Raises: Missing; StateError if it is already undone.
     """
     with state.writing(if_revision) as (db, revision):
         row = db.execute("SELECT root FROM actions WHERE action = ?", (action,)).fetchone()
@@ -112,15 +112,15 @@ def undo(
 
 
 def end_what_is_over(state: ControlState, *, now_us: int) -> int:
-    """Let what has reached its end stand no longer; what lies below stands again. Gives how many changes."""
+    """End changes that have reached their end; those below are in force again. Return how many ended."""
     due = "over = 0 AND until_us IS NOT NULL AND until_us <= ?"
     return _set_over(state, 1, due, "standings ended", now_us)
 
 
 def resume_what_is_not_over(state: ControlState, *, now_us: int) -> int:
-    """Let what was ended by a clock that stood ahead stand again, until its end. Gives how many changes.
+    """Resume changes that a clock set ahead has ended, until their end. Return how many.
 
-    It looks at every change: for a start, and for a clock that went back.
+    It reads every change: for use at a start, and after a clock went back.
     """
     return _set_over(state, 0, "over = 1 AND until_us > ?", "standings resumed", now_us)
 
@@ -150,7 +150,7 @@ def standings(
     after: str = "",
     limit: int = 1_000,
 ) -> dict[str, EnforcementStatus]:
-    """Give what stands now, by account; accounts that are clear are not in it."""
+    """Return the statuses in force, by account; accounts that are clear are omitted."""
     where = " FROM standings s JOIN changes c USING (change) WHERE c.step > 0"
     with state.reading() as db:
         if accounts is not None:
@@ -198,7 +198,7 @@ def history(
 
 
 def authors(state: ControlState, accounts: Collection[str]) -> dict[str, str]:
-    """Give who ever set a step on some of the accounts, and which. Whoever lifted one is not among them."""
+    """Return who has ever set a step on some of the accounts, with the action; not who lifted one."""
     with state.reading() as db:
         rows = db.execute(
             "SELECT a.who, max(a.action) FROM changes c JOIN actions a USING (action)"
@@ -222,9 +222,9 @@ def actions(state: ControlState, *, before: int | None = None, limit: int = 100)
 
 
 def decided_steps(state: ControlState) -> dict[str, Step]:
-    """Give the accounts about which a person has decided, with the strictest step decided on or taken back.
+    """Return the accounts that a person has decided about, with the strictest step set or undone.
 
-    A standing that a person set and that stands, and a step of the ladder that a person took back.
+    These are statuses in force that a person set, and steps of the ladder that a person undid.
     """
     with state.reading() as db:
         rows = db.execute(
@@ -238,7 +238,7 @@ def decided_steps(state: ControlState) -> dict[str, Step]:
 
 
 def accounts_of(state: ControlState, action: int) -> list[str]:
-    """List the accounts that an action touched, or that the action it undoes touched. Raises: Missing."""
+    """List the accounts of an action, or of the action that it undoes. Raises: Missing."""
     with state.reading() as db:
         rows = db.execute(
             "SELECT account FROM changes JOIN actions a ON changes.action = a.root WHERE a.action = ?"
@@ -269,7 +269,7 @@ def _action(
 
 
 def _settle(db: sqlite3.Connection, revision: int, accounts: Sequence[str]) -> None:
-    """Write down what the changes of these accounts come to now."""
+    """Store the statuses that result from the changes of these accounts."""
     db.executemany(
         "INSERT OR REPLACE INTO standings SELECT ?1, (SELECT max(change) FROM changes"
         " WHERE account = ?1 AND in_force = 1 AND over = 0), ?2",

@@ -1,7 +1,7 @@
-"""Whom a step would hit besides those it names, before it is taken. It changes nothing and judges nobody.
+"""Whom a step would affect besides the accounts it names, before it is taken.
 
-A step acts on accounts: with an account all its keys and all its end users are hit. Who merely shares an
-organisation, an end user or a network with them is named here and is not touched.
+A step acts on accounts: all keys and end users of an account are affected. Accounts that merely share an
+organisation, an end user or a network with them are listed here but not touched.
 """
 
 import threading
@@ -22,7 +22,7 @@ from stillwatch.units import time_of
 LOOK_BACK = timedelta(days=7)
 PATIENCE_S = 10.0
 MEMORY = "256MB"
-MOST_NAMED = 100  # accounts, and end users, listed with what is known of them; the rest is counted
+MOST_NAMED = 100  # accounts, and end users, listed with details; the rest is counted
 ORGANISATION, END_USER, ADDRESS = "organisation", "end user", "address"  # what two accounts may share
 
 
@@ -34,13 +34,13 @@ def reach(
     now_us: int,
     findings: Findings | None = None,
 ) -> StepImpact:
-    """Look at whom a step on these accounts would hit. `findings`: the folder's, where they are kept open."""
+    """Find whom a step on these accounts would affect. `findings`: the folder's, if already open."""
     statuses = standings(state, accounts)
     hit = tuple(sorted(a for a in accounts if (statuses[a].step if a in statuses else Step.CLEAR) != step))
     hits = set(hit)
     known = {account: org for account, org, _ in state.accounts()}
     orgs = {known[a] for a in hit if known.get(a) is not None}
-    others = known.keys() - set(accounts)  # those that are on that step already are no bystanders
+    others = known.keys() - set(accounts)  # accounts already on that step are no bystanders
     same_org = tuple(sorted(a for a in others if known[a] in orgs))
     keys = sum(
         1
@@ -79,7 +79,7 @@ def reach(
 
 @dataclass(frozen=True)
 class _Traffic:
-    """One account's exchanges of the last days, and what it shares with one that is hit."""
+    """One account's exchanges of the last days, and what it shares with an affected one."""
 
     account: str
     exchanges: int = 0
@@ -91,10 +91,10 @@ class _Traffic:
 
 @dataclass(frozen=True)
 class _About:
-    """What is known of accounts, from everywhere."""
+    """The available facts about accounts, from all sources."""
 
     known: Mapping[str, str | None]
-    orgs: Collection[str | None]  # of the accounts hit
+    orgs: Collection[str | None]  # of the affected accounts
     stands: Mapping[str, EnforcementStatus]
     verdicts: Mapping[str, AccountVerdict]
     looked: bool  # the segments could be read
@@ -119,7 +119,7 @@ class _About:
 
 @dataclass(frozen=True)
 class _Seen:
-    accounts: frozenset[str] = frozenset()  # of the hit ones, with an exchange on record
+    accounts: frozenset[str] = frozenset()  # affected ones with an exchange on record
     end_users: int | None = None
     same_end_user: int | None = None
     same_network: int | None = None
@@ -150,8 +150,8 @@ def _read_traffic(
     same_org: Collection[str],
     now_us: int,
 ) -> _Seen:
-    """What the segments of the last days say of these accounts, and of whom stands near."""
-    # Here and not above: the supervisor, which few people ask, holds 50 MB less without them.
+    """Read the last days' exchanges of these accounts, and of accounts that share something with them."""
+    # Imported here: the supervisor, which rarely needs it, saves 50 MB.
     import duckdb
 
     from stillwatch.gateway.record import segments
@@ -201,5 +201,5 @@ def _read_traffic(
 
 
 def _without_traffic(accounts: Collection[str]) -> tuple[_Traffic, ...]:
-    """Accounts without an exchange on record."""
+    """Return accounts without an exchange on record."""
     return tuple(map(_Traffic, sorted(accounts)[:MOST_NAMED]))

@@ -1,7 +1,7 @@
-"""What the gateway adds to the cases: its findings, folded, and what `state.db` says was done, on the trail.
+"""Adds to the cases: the gateway's findings, folded, and to the audit trail the events of `state.db`.
 
-Both are copied from where they came to be, by a thread of their own: serving, standings and the ladder wait
-for no database of cases, and one that was gone for a while is told everything later. It judges nothing.
+A thread of its own copies both from their sources: serving, enforcement and the ladder do not wait for the
+cases' database, and one that was unreachable gets everything later.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ from stillwatch.gateway.part_thread import PartThread
 
 SOURCE = "serve"
 PERIOD_S = 1.0
-LISTEN_US = 30_000_000  # a suppression ends by time alone
-AGAIN_US = 10_000_000  # a database that could not be opened is tried again so much later
-TABLE_EVENT = "networks table"  # what is looked up in for `asn` from now on
+LISTEN_US = 30_000_000  # a suppression ends with time alone
+AGAIN_US = 10_000_000  # delay before a database that could not be opened is tried again
+TABLE_EVENT = "networks table"  # the table used for `asn` from now on
 EVENTS = 500  # copied in one transaction
-STAYS = {  # what of an event names no customer and quotes nobody
+STAYS = {  # details of an event that name no customer and quote nobody
     "accounts", "action", "block_minutes", "by itself", "campaign", "campaigns", "commitment", "days",
     "expires_us", "from_us", "in_force", "networks", "one_block_in", "replaces", "rule", "sha256",
     "start_us", "step", "steps",
@@ -43,7 +43,7 @@ STAYS = {  # what of an event names no customer and quotes nobody
 
 
 def m001_copied(db: Connection) -> None:
-    """Begin: how far each gateway's events have been copied."""
+    """Record how far each gateway's events have been copied."""
     db.execute(text("CREATE TABLE gateway_events (gateway TEXT PRIMARY KEY, event BIGINT NOT NULL)"))
 
 
@@ -52,14 +52,14 @@ MIGRATIONS = [m001_copied]
 
 @dataclass(frozen=True)
 class CaseworkDecisions:
-    """What people have said in cases that the ladder goes by, as it was last read."""
+    """People's decisions in cases that the ladder respects, as last read."""
 
-    detectors: Mapping[str, DetectorState] = field(default_factory=dict)  # those whose state a person has set
+    detectors: Mapping[str, DetectorState] = field(default_factory=dict)  # with a state set by a person
     spared: frozenset[str] = frozenset()  # accounts
 
 
 class Casework(PartThread):
-    """One gateway's door to its cases. Safe to share between threads; the database is opened at first use."""
+    """One gateway's access to its cases. Thread-safe; the database is opened at first use."""
 
     name = "casework"
 
@@ -72,7 +72,7 @@ class Casework(PartThread):
         leads: Callable[[], bool] = lambda: True,
         settings: Mapping[str, object] | None = None,
     ) -> None:
-        """leads: in a fleet one gateway copies for all; settings: under which its detector finds."""
+        """leads: in a fleet one gateway copies for all; settings: those of its detector."""
         super().__init__()
         self._settings = settings or {}
         self.folder, self.state, self._tell = folder, state, tell
@@ -80,21 +80,21 @@ class Casework(PartThread):
         self._leads = leads
         self.error: str | None = None  # why the cases are behind
         self.said = CaseworkDecisions()
-        self._said_at = (-1, 0)  # revision, when
+        self._said_at = (-1, 0)  # revision, time
         self._findings = Findings(folder)
         self._folded: tuple[int, ...] = ()
-        self._networks: list[list[str]] | None = None  # files of the table in use: name and SHA-256
+        self._networks: list[list[str]] | None = None  # files of the network table in use: name and SHA-256
         self._lock = threading.Lock()
         self._store: Store | None = None
         self._refused: tuple[int, CaseError] | None = None
 
     @property
     def key_file(self) -> Path:
-        """The key that signs the audit trail."""
+        """Return the path of the key that signs the audit trail."""
         return self.folder.path / "audit.key"
 
     def store(self, now_us: int) -> Store:
-        """Give the cases. Raises: CaseError, AuditError while they cannot be opened."""
+        """Return the cases. Raises: CaseError, AuditError while they cannot be opened."""
         with self._lock:
             if self._store is not None:
                 return self._store
@@ -118,7 +118,7 @@ class Casework(PartThread):
         return store
 
     def step(self, now_us: int) -> None:
-        """Copy what is new. Raises: StillwatchError, OSError; what was not copied is the next time."""
+        """Copy new data. Raises: StillwatchError, OSError; the next call copies the rest."""
         leads = self._leads()
         while leads and self.copy_events(now_us) == EVENTS:
             pass
@@ -133,7 +133,7 @@ class Casework(PartThread):
         self._note_networks(now_us)
 
     def copy_events(self, now_us: int) -> int:
-        """Put on the trail what was done since the last call, each event once; give how many, 500 at most."""
+        """Copy events since the last call to the trail, each once; return how many, 500 at most."""
         store, name = self.store(now_us), self._name()
         last = text("SELECT event FROM gateway_events WHERE gateway = :name")
         with store.reading() as db:
@@ -153,7 +153,7 @@ class Casework(PartThread):
         return len(events)
 
     def _note_networks(self, now_us: int) -> None:
-        """Write down, once, that the recorder looks `asn` up in another table than before, or in none."""
+        """Record, once, that the recorder uses another table for `asn` than before, or none."""
         beat = heartbeat.read(self.folder.run / "recorder.json")
         if "networks" not in beat:
             return
@@ -198,7 +198,7 @@ class Casework(PartThread):
 def trail_entry(
     event: ControlEvent, state: ControlState
 ) -> tuple[dict[str, Any], Mapping[str, Mapping[str, Any]]]:
-    """Give an event as the trail keeps it: what stays for ever, and what can be erased with its person."""
+    """Return an event's permanent part for the trail, and the part that can be erased by person."""
     stays: dict[str, Any] = {k: v for k, v in event.detail.items() if k in STAYS}
     stays |= {"gateway_event": event.event, "done_us": event.at_us}
     sealed = {k: v for k, v in event.detail.items() if k not in STAYS}
@@ -215,9 +215,9 @@ DISMISSED = (Verdict.FALSE, Verdict.PERMITTED)
 
 
 def spared_accounts(store: Store, now_us: int) -> frozenset[str]:
-    """Give the accounts that were judged not to be the thief, and those of dismissed and suppressed cases.
+    """Return accounts judged not to be the operator's, and those of dismissed and suppressed cases.
 
-    A dismissed case that comes back larger is judged anew: until then its new size spares nobody.
+    A dismissed case that returns larger is judged again: until then its new size exempts nobody.
     """
     m, c = members.c, cases.c
     own = select(m.account).where(m.verdict.in_([str(v) for v in NOT_THE_ACTOR]))

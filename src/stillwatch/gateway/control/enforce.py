@@ -1,7 +1,7 @@
-"""Turns what the detector handed over into standings, under the terms, inside the supervisor.
+"""Turns the detector's findings into enforcement statuses, under the policy, inside the supervisor.
 
-The detector's files are its only view of it: a detector that is dead changes nothing here. Each part may fail
-by itself; it is tried again at the next step, and `errors` says what is wrong with it now.
+It sees the detector only through its files: a dead detector changes nothing here. Each part may fail on its
+own; it is retried at the next step, and `errors` has its present problem.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,13 +22,13 @@ from stillwatch.terms import Terms
 from stillwatch.terms.reload import WatchedTerms
 
 PERIOD_S = 0.5
-LOOK_AGAIN_US = 10_000_000  # a rung may ask for an age: time alone can make it fit
+LOOK_AGAIN_US = 10_000_000  # a rung may require an age, so time alone can make it apply
 MOST_OPEN = 10_000
 
 
 @dataclass(frozen=True)
 class LadderInput:
-    """What the ladder was last climbed for; the same again needs no second climb."""
+    """The input of the last climb; the same input needs no second climb."""
 
     findings: tuple[int, ...]
     revision: int
@@ -38,7 +38,7 @@ class LadderInput:
 
 
 class Enforcer(PartThread):
-    """The one hand that applies the ladder to a folder."""
+    """The only part that applies the ladder to a folder."""
 
     name = "enforcer"
 
@@ -53,16 +53,16 @@ class Enforcer(PartThread):
     ) -> None:
         super().__init__()
         self.folder, self.state, self.watched, self.tell = folder, state, watched, tell
-        self._people = people  # what they have said in cases
+        self._people = people  # their decisions in cases
         self._leads = leads  # in a fleet one gateway does it for all
         self.errors: dict[str, str] = {}
         self.stepped_us = 0
         self._findings = Findings(folder)
         self._handed = FindingsNotice()
         self._looked: LadderInput | None = None
-        self._held: tuple[tuple[int, ...], Terms | None, int] = ((), None, 0)  # for what holds were looked at
+        self._held: tuple[tuple[int, ...], Terms | None, int] = ((), None, 0)  # input of the last check
         self._told = False
-        self._ended_us: int | None = None  # when it last looked for what is over; None: not since it leads
+        self._ended_us: int | None = None  # when it last ended statuses; None: not since it leads
 
     def step(self, now_us: int) -> None:
         """Do what is due now."""
@@ -76,7 +76,7 @@ class Enforcer(PartThread):
             ("steps", self._take_steps),
             ("holds", self._hold),
         ):
-            if not self._leads():  # asked before each: another may lead where this process stood still
+            if not self._leads():  # checked before each: another may lead if this process stood still
                 self.errors = {name: why for name, why in self.errors.items() if name == "terms"}
                 self._ended_us = None
                 return
@@ -84,7 +84,7 @@ class Enforcer(PartThread):
                 act(now_us)
 
     def says(self) -> dict[str, Any]:
-        """Give its part of the supervisor's heartbeat."""
+        """Return its part of the supervisor's heartbeat."""
         return {"enforcer": {"at": self.stepped_us, "errors": dict(self.errors)}}
 
     # --- its thread ---
@@ -123,7 +123,7 @@ class Enforcer(PartThread):
             raise StillwatchError(self.watched.error)
 
     def _end_what_is_over(self, now_us: int) -> None:
-        if self._ended_us is None or now_us < self._ended_us:  # a clock stood ahead, here or where one led
+        if self._ended_us is None or now_us < self._ended_us:  # a clock was ahead, here or at another leader
             actions.resume_what_is_not_over(self.state, now_us=now_us)
         self._ended_us = now_us
         actions.end_what_is_over(self.state, now_us=now_us)
@@ -163,7 +163,7 @@ class Enforcer(PartThread):
         self._looked = LadderInput(self._handed.sign, self.state.revision(), id(terms), decisions, now_us)
 
     def _hold(self, now_us: int) -> None:
-        """Begin and end randomised holds. Without findings that can be read, what runs goes on as planned."""
+        """Start and end randomised holds. Without readable findings, running ones continue as planned."""
         terms, last = self.watched.terms, self._held
         if self._handed.result is None or "findings" in self.errors:
             return

@@ -1,8 +1,7 @@
-"""Which candidates are held: begun and ended under the terms, each written down before it counts.
+"""Randomised holds: schedules started and ended under the policy, each recorded before it takes effect.
 
-A schedule's key and times are fixed when it begins, and its accounts when they join. Workers only look up
-whether an account is held now; nothing else is kept, so every hold can be recomputed from this table. It
-tests nothing.
+A schedule's key and times are fixed when it starts, and its accounts when they join. Workers only look up
+whether an account is held now; nothing else is stored, so every hold can be recomputed from this table.
 """
 
 import json
@@ -33,7 +32,7 @@ from stillwatch.units import DAY_US
 
 PURPOSE = b"holds"
 WHO = "stillwatch"
-REST_US = 30 * DAY_US  # an account is in no other schedule for so long
+REST_US = 30 * DAY_US  # an account is in no other schedule for this long
 COLUMNS = (
     "candidate, accounts, start_us, days, block_minutes, one_block_in, key, ended_us, denser_one_block_in,"
     " denser_from_us"
@@ -42,12 +41,12 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class HoldRecord:
-    """One candidate's schedule, as it is written down."""
+    """One candidate's schedule, as recorded."""
 
     number: int
-    begun_us: int  # when it was written down: before its start
+    begun_us: int  # when it was recorded: before its start
     schedule: HoldSchedule
-    why_ended: str | None  # None: it has not ended
+    why_ended: str | None  # None: not ended
 
 
 def schedule_of(
@@ -62,7 +61,7 @@ def schedule_of(
     denser_one_block_in: int | None,
     denser_from_us: int | None,
 ) -> HoldSchedule:
-    """Give a schedule from the columns of its row."""
+    """Return a schedule from the columns of its row."""
     begin_us = {account: int(at_us) for account, at_us in json.loads(accounts).items()}
     return HoldSchedule(
         candidate,
@@ -79,7 +78,7 @@ def schedule_of(
 
 
 def all_held(state: ControlState) -> list[HoldRecord]:
-    """List every schedule there has been, oldest first: for whoever recomputes a test."""
+    """List every schedule so far, oldest first, for recomputing a test."""
     with state.reading() as db:
         rows = db.execute(
             f"SELECT number, begun_us, why_ended, {COLUMNS} FROM hold_schedules ORDER BY number"
@@ -91,18 +90,17 @@ def all_held(state: ControlState) -> list[HoldRecord]:
 
 
 def schedules_in(path: Path, since_us: int = 0) -> tuple[HoldSchedule, ...]:
-    """Give every schedule in a state file, oldest first; none where there is no such file.
+    """Return every schedule in a state file, oldest first; none if there is no such file.
 
-    since_us: without those that ended before, as there are thousands a year. Nothing is written: the detector
-    and scans of a folder, or of a copy of it, read it so.
-    Raises: InputError where it cannot be read.
+    since_us: omits those that ended earlier, as there are thousands a year. The file is opened read-only: the
+    detector and scans of a folder, or of a copy of it, use this. Raises: InputError if it cannot be read.
     """
     if not path.exists():
         return ()
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'hold_schedules'").fetchone():
-                return ()  # of a version before there were such holds
+                return ()  # of a version without such holds
             late = "ended_us IS NULL OR ended_us >= ?"
             query = f"SELECT {COLUMNS} FROM hold_schedules WHERE {late} ORDER BY number"
             rows = db.execute(query, (since_us,)).fetchall()
@@ -112,7 +110,7 @@ def schedules_in(path: Path, since_us: int = 0) -> tuple[HoldSchedule, ...]:
 
 
 def end(state: ControlState, number: int, why: str, *, now_us: int, who: str = WHO) -> None:
-    """End a schedule now. One that has ended stays as it is."""
+    """End a schedule now. One that has ended is left unchanged."""
     with state.writing() as (db, revision):
         changed = db.execute(
             "UPDATE hold_schedules SET ended_us = ?, why_ended = ?, revision = ?"
@@ -132,9 +130,9 @@ def follow(
     now_us: int,
     tell: Callable[[str], None],
 ) -> None:
-    """End what the terms or the detector no longer want held, and begin what they do.
+    """End schedules that the policy or the detector no longer wants, and start those that they do.
 
-    `candidates`: every one there is now; one that is gone from them is dropped. `orgs`: of known accounts.
+    `candidates`: all present ones; schedules of others end. `orgs`: of known accounts.
     """
     candidates, ever = tuple(candidates), all_held(state)
     running = []
@@ -149,7 +147,7 @@ def follow(
             tell(f"holds of {held.schedule.candidate} ended: {why}")
     if terms.holds.mode == "off":
         return
-    ever = all_held(state)  # those that have ended just now rest, too
+    ever = all_held(state)  # including those that have just ended
     known = {held.schedule.candidate for held in ever}
     resting = {
         account
@@ -201,7 +199,7 @@ def _grow(
     now_us: int,
     tell: Callable[[str], None],
 ) -> None:
-    """Let accounts by which a candidate has grown join its schedule."""
+    """Add the accounts by which a candidate has grown to its schedule."""
     running = [held for held in ever if held.why_ended is None]
     taken = {account for held in running for account in held.schedule.accounts}.union(resting)
     cost = running_cost(terms.holds, (held.schedule for held in running), candidates)
@@ -234,7 +232,7 @@ def _draw_on(
     now_us: int,
     tell: Callable[[str], None],
 ) -> None:
-    """Draw more often where work moves, and go on where the first days left a schedule undecided."""
+    """Draw more often if work moves, and prolong a schedule that its first days left undecided."""
     running = {held.schedule.candidate: held for held in all_held(state) if held.why_ended is None}
     schedules = [held.schedule for held in running.values()]
     for denser in draw_denser(terms.holds, schedules, candidates, now_us):
@@ -258,7 +256,7 @@ def _change(
     detail: dict[str, int | None],
     now_us: int,
 ) -> None:
-    """Change columns of a schedule that runs, and write the event that says so."""
+    """Change columns of a running schedule, and record the event."""
     columns = ", ".join(f"{name} = ?" for name in (*new, "revision"))
     with state.writing() as (db, revision):
         db.execute(
@@ -269,13 +267,13 @@ def _change(
 
 
 def _note_dry_run(state: ControlState, candidate: HoldCandidate, now_us: int) -> bool:
-    """Write down, once, that a candidate would be held."""
+    """Record, once, that a candidate would be held."""
     what = "holds would begin"
     with state.reading() as db:
         query = "SELECT 1 FROM events WHERE what = ? AND subject = ? LIMIT 1"
         if db.execute(query, (what, candidate.candidate)).fetchone():
             return False
-    # their number stays on the trail, their names can be erased
+    # their number stays on the trail; their names can be erased
     detail = {"accounts": len(candidate.accounts), "names": list(candidate.accounts)}
     state.event(WHO, what, candidate.candidate, detail, now_us=now_us)
     return True

@@ -1,7 +1,7 @@
-"""Which of a gateway's processes go by the state as it is now, by what each of them says of itself.
+"""Which of a gateway's processes apply the present state, by their own heartbeats.
 
-A worker says so at once when it has taken up a change, and every second. One that is being started reads the
-state before it takes its first client. It changes nothing.
+A worker reports at once when it has applied a change, and every second. A starting one reads the state before
+it accepts its first client.
 """
 
 import os
@@ -20,26 +20,24 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.instance import running_pid
 from stillwatch.units import utc_us
 
-PATIENCE_S = 1.0  # a change is in force everywhere by then, or whoever made it is told that it is not
+PATIENCE_S = 1.0  # a change is in force everywhere by then, or its author is told that it is not
 FLEET_PATIENCE_S = 2.0  # the same for all gateways of a fleet
 AGAIN_S = 0.02
-JUST_NOW_US = 15_000_000  # they say so each second; later the number may be another process's
-HEARD_US = 2_000_000  # by then whoever serves has said so in a folder that was put in another's place
+JUST_NOW_US = 15_000_000  # of the heartbeat: they come each second; later the pid may be another process's
+HEARD_US = 2_000_000  # by then serving processes have reported in a folder that replaced another
 
 
 class NotInForce(StillwatchError):
-    """A change is written down, but not every process that serves clients goes by it."""
+    """A change is recorded, but not every process that serves clients applies it."""
 
 
 def wait_until_in_force(
     folder: Folder, version: Version, put_back: PutBack | None, patience_s: float = PATIENCE_S
 ) -> None:
-    """Wait until every process that serves goes by this version, or a later one.
+    """Wait until every process that serves applies this version, or a later one.
 
-    put_back: that a copy was put in the state's place. Just after that those who serve may not have said so
-    yet: it waits until they have had the time.
-
-    Raises: NotInForce naming those that do not within `patience_s`.
+    put_back: a copy replaced the state. Just after that the serving processes may not have reported yet: the
+    call waits until they have had the time. Raises: NotInForce naming those that do not within `patience_s`.
     """
     unheard_us = 0 if put_back is None else put_back.at_us + HEARD_US - utc_us()
     if 0 < unheard_us <= HEARD_US:
@@ -55,9 +53,9 @@ def wait_until_in_force(
 
 
 def wait_for_fleet(fleet: FleetDatabase, version: Version) -> None:
-    """Wait until every gateway of a fleet says that all its processes go by this version, or a later one.
+    """Wait until every gateway of a fleet reports that all its processes apply this version, or a later one.
 
-    Raises: NotInForce naming those that do not in `FLEET_PATIENCE_S`; all, where they cannot be asked.
+    Raises: NotInForce naming those that do not in `FLEET_PATIENCE_S`; all, if the database cannot be read.
     """
     until = time.monotonic() + FLEET_PATIENCE_S
     written = f"it is written down as revision {version.revision}"
@@ -76,15 +74,15 @@ def wait_for_fleet(fleet: FleetDatabase, version: Version) -> None:
 
 
 def behind(folder: Folder, version: Version) -> list[str]:
-    """Name the processes that live and do not go by this version, or a later one, each with what it has."""
+    """Name the living processes that do not apply this version or a later one, each with its own."""
     return [text for name, says in _living(folder) if (text := _lag(name, says, version))]
 
 
 def _living(folder: Folder) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give each process that serves this folder, with what it says of itself.
+    """Yield each process that serves this folder, with its heartbeat.
 
-    Who holds the lock serves the folder. After a copy was put in the place of one that is served, nobody
-    holds the new lock: then those that gave a sign just now do.
+    The holder of the lock serves the folder. After a copy replaced a served one, nobody holds the new lock:
+    then processes with a recent heartbeat count.
     """
     is_served = running_pid(folder) is not None
     for path in sorted([*folder.run.glob("worker-*.json"), *folder.run.glob("hooks.json")]):
@@ -96,7 +94,7 @@ def _living(folder: Folder) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _lives(pid: int) -> bool:
-    """Whether a process is there and not a corpse that its parent has not looked at yet."""
+    """Return whether a process exists and is not a zombie."""
     try:
         os.kill(pid, 0)
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")

@@ -1,8 +1,8 @@
-"""Client keys and the admin token: how they look, and the digest that is kept instead. It stores nothing.
+"""Client keys and the admin token: their format, and the digest that is stored instead.
 
 A key is `sk-sw-<8 characters: its id>-<40 characters: its secret part>`. The id may be shown and logged, the
 secret part is shown once, when the key is issued. 40 of 62 characters are 238 bits: no salt and no slow hash
-is needed, and none could be paid for at every request.
+is needed, and neither would be affordable at every request.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _KEY = re.compile(rf"{PREFIX}([a-z0-9]{{{ID_CHARACTERS}}})-([A-Za-z0-9]{{{SECRET
 
 
 def parse(key: str) -> tuple[str, str] | None:
-    """Split a client key into its id and its secret part; None where it is no key of ours.
+    """Split a client key into its id and its secret part; None if it is not a Stillwatch key.
 
     >>> parse("sk-sw-abcd1234-" + "x" * 40)[0]
     'abcd1234'
@@ -36,7 +36,7 @@ def parse(key: str) -> tuple[str, str] | None:
 
 
 def digest(secret_part: str, secret: bytes) -> bytes:
-    """(32,) bytes: what is kept of a key, under the folder's secret. Compare with `hmac.compare_digest`."""
+    """Return (32,) bytes: the stored digest of a key. Compare with `hmac.compare_digest`."""
     return hashlib.blake2b(secret_part.encode(), key=_client_key(secret), digest_size=32).digest()
 
 
@@ -46,19 +46,19 @@ def _client_key(secret: bytes) -> bytes:
 
 
 def new_key() -> tuple[str, str, str]:
-    """Make a key: the whole key, its id, its secret part."""
+    """Create a key: return the whole key, its id, its secret part."""
     key_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(ID_CHARACTERS))
     part = "".join(secrets.choice(_LETTERS) for _ in range(SECRET_CHARACTERS))
     return f"{PREFIX}{key_id}-{part}", key_id, part
 
 
 def new_token(prefix: str) -> str:
-    """Make a token: `ADMIN_PREFIX` for the admin port, `METRICS_PREFIX` for one that reads metrics alone."""
+    """Create a token: `ADMIN_PREFIX` for the admin port, `METRICS_PREFIX` for one that only reads metrics."""
     return prefix + "".join(secrets.choice(_LETTERS) for _ in range(SECRET_CHARACTERS))
 
 
 def admin_digest(token: str, secret: bytes) -> bytes:
-    """(32,) bytes: what is kept of the admin token."""
+    """Return (32,) bytes: the stored digest of the admin token."""
     return hashlib.blake2b(token.encode(), key=derive(secret, b"admin-token"), digest_size=32).digest()
 
 

@@ -1,17 +1,17 @@
-"""Findings, the terms' ladder and what stands -> what to propose and do. Pure: no clock, nothing written.
+"""The ladder: findings, policy and enforcement statuses -> steps to propose and to take. Pure functions.
 
-Which steps follow a finding, and when, the terms say (`terms.ladder`). Here it is said of whom. The rules
-that keep innocents whole:
-- A permission, the owner's in the terms or the one a finding names, takes accounts out; so does a verdict:
-  victims, who was cleared, dismissed and suppressed cases.
-- A step that an account can feel is taken by itself only where the terms say so, for at most `max_accounts`
-  of one campaign, late by a delay and a jitter that nobody without the folder's secret can foresee.
-- What a person has said of a detector (`cases.feedback`) holds: one in shadow asks for nothing, one that may
-  only alert has its steps proposed.
-- By itself a step is taken only on accounts that two classes of clue tie to the campaign, one of which the
-  client does not choose (`Campaign.firm`); for the others it is proposed.
-- Where a person has decided about an account, nothing is done to it by itself; a stricter step is proposed.
-- Standings only rise here. Whatever is done is one action that `actions.undo` takes back.
+The policy decides which steps follow a finding, and when (`terms.ladder`). This module decides for which
+accounts. Rules that protect innocent accounts:
+- A permission, the owner's in the policy or one that a finding names, exempts accounts. So does a verdict:
+  victims, cleared accounts, dismissed and suppressed cases.
+- A step that an account can notice is automatic only if the policy says so, for at most `max_accounts` of one
+  campaign, after a delay and a jitter that nobody without the folder's secret can predict.
+- A person's setting for a detector (`cases.feedback`) holds: one in shadow requests nothing; the steps of one
+  that may only alert are proposed.
+- A step is automatic only for accounts that two classes of clue tie to the campaign, one of which the client
+  does not choose (`Campaign.firm`); for the others it is proposed.
+- If a person has decided about an account, no step on it is automatic; a stricter one is proposed.
+- Statuses only rise here. Every change is one action that `actions.undo` reverts.
 """
 
 import hashlib
@@ -33,21 +33,21 @@ from stillwatch.units import us
 
 @dataclass(frozen=True)
 class WantedStep:
-    """One step for some accounts of one campaign, as the ladder asks for it now."""
+    """One step for some accounts of one campaign, as the ladder requests it now."""
 
     campaign: str
     step: Step
     rule: str
     why: str
     accounts: tuple[str, ...]
-    due_us: int | None  # done by itself then; None: waits for a person, and `why` says for what reason
+    due_us: int | None  # then taken automatically; None: a person decides, for the reason in `why`
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A step that was asked for, and what became of it."""
+    """A requested step and its outcome."""
 
-    proposal: int  # 0: not written down yet
+    proposal: int  # 0: not stored yet
     at_us: int
     wanted: WantedStep
     state: Literal["open", "applied", "dismissed", "superseded"] = "open"
@@ -58,7 +58,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class ProposalChanges:
-    """What is to be written down: proposals new, changed, and no longer asked for."""
+    """Proposals to store: new, changed, and no longer requested."""
 
     new: tuple[Proposal, ...]
     changed: tuple[Proposal, ...]
@@ -77,11 +77,11 @@ def climb(
     detectors: Mapping[str, DetectorState] | None = None,
     spared: frozenset[str] = frozenset(),
 ) -> list[WantedStep]:
-    """Give every step that the ladder asks for and that is not taken yet, the surest campaign first.
+    """Return every step that the ladder requests and that is not taken yet, the surest campaign first.
 
-    decided: accounts about which a person has decided, with the strictest step concerned; permitted: accounts
-    whose use the terms permit; detectors: those whose state a person has set; spared: accounts that
-    people judged not to be the thief's. A campaign mostly of such is the one they judged, with newcomers.
+    decided: accounts that a person has decided about, with the strictest step concerned; permitted: accounts
+    whose use the policy permits; detectors: those whose state a person has set; spared: accounts that people
+    judged not to be the operator's. A campaign mostly of these is the one they judged, with newcomers.
     """
     wanted = []
     key = derive(secret, b"ladder-jitter")
@@ -96,7 +96,7 @@ def climb(
             campaign.id,
             us(campaign.alarm_at),
             campaign.p_value,
-            len(accounts),  # of the whole campaign: one that grows by a few at a time is not hit by a few
+            len(accounts),  # of the whole campaign, else slow growth would stay below `max_accounts`
             campaign.harvest.exchanges,
             campaign.harvest.output_tokens,
             [r.detector for r in campaign.reasons if r.detector in RAISING] == [LONE],
@@ -110,7 +110,7 @@ def climb(
 
 
 def _may(campaign: Campaign, detectors: Mapping[str, DetectorState]) -> DetectorState:
-    """What the detectors that raised a campaign may do: the one that may most. As shipped all may act."""
+    """Return the most that a campaign's detectors may do. As shipped all may act."""
     raised = [r.detector for r in campaign.reasons if r.detector in RAISING]
     order = list(DetectorState)
     states = [detectors.get(name, DetectorState.ACT) for name in raised]
@@ -124,7 +124,7 @@ def _wanted_steps(
     standings: Mapping[str, EnforcementStatus],
     decided: Mapping[str, Step],
 ) -> list[WantedStep]:
-    """The accounts below a step; loosely tied ones, and those a person decided about, wait for a person."""
+    """Divide the accounts below a step; a person decides on loosely tied ones and on those decided before."""
     below = [a for a in accounts if a not in standings or standings[a].step < step.step]
     ask = tuple(a for a in below if decided.get(a, Step.CLEAR) < step.step or a not in decided)
     base = WantedStep(campaign.id, step.step, step.rule, step.why, ask, None)
@@ -145,10 +145,10 @@ def _wanted_steps(
 
 
 def reconcile(before: Iterable[Proposal], wanted: Iterable[WantedStep], *, now_us: int) -> ProposalChanges:
-    """Put what is asked for now beside the open proposals.
+    """Compare the requested steps with the open proposals.
 
-    A campaign gets another id when it grows, so a proposal goes on where the same step is asked for and
-    accounts are shared; its due time stays. One that goes on with the same accounts is left as it is.
+    A campaign's id changes when it grows, so a proposal continues if the same step is requested and accounts
+    are shared; its due time stays. With the same accounts it is left unchanged.
     """
     open_now = sorted(before, key=lambda p: p.proposal)
     new, changed = [], []
@@ -172,7 +172,7 @@ def _alike(a: WantedStep, b: WantedStep) -> bool:
 def standing(
     want: WantedStep, *, secret: bytes, now_us: int, until_us: int | None = None
 ) -> EnforcementStatus:
-    """What an account's standing becomes when a step is taken."""
+    """Return an account's enforcement status after a step."""
     mark = None
     if want.step == Step.MARK:
         key = derive(secret, b"marks")
@@ -183,7 +183,7 @@ def standing(
 def permitted_accounts(
     permissions: Iterable[Permission], orgs: Mapping[str, str | None], now_us: int
 ) -> frozenset[str]:
-    """Give the accounts that a permission in the terms covers now. `orgs`: of each account known."""
+    """Return the accounts that a permission of the policy covers now. `orgs`: of each known account."""
     live = [p for p in permissions if p.expires_us > now_us]
     named = {p.account for p in live if p.account is not None}
     whole_orgs = {p.org for p in live if p.org is not None}

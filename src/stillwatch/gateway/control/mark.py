@@ -1,8 +1,8 @@
-"""`state.mark`: what `state.db` had come to, kept beside it, so that a copy put in its place is noticed.
+"""`state.mark`: the version of `state.db`, stored beside it, so that a copy put in its place is noticed.
 
-The mark names the database and itself by file: any copy of the folder, however it was made, is made of other
-files than those that its mark names. It is written after each change. One that is lost or late can only make
-the folder look older than it is, never newer. It knows no keys and no standings.
+The mark names the database and itself by file id, so in any copy of the folder, however made, the files
+differ from those that its mark names. It is written after each change. A lost or late mark can only make the
+folder look older than it is, never newer.
 """
 
 import json
@@ -24,7 +24,7 @@ OLD_LOG = (
 
 @dataclass(frozen=True)
 class Version:
-    """Which state somebody goes by. Revisions grow within a generation; a copy put back begins a new one."""
+    """A version of the state. Revisions grow within a generation; a copy put back starts a new one."""
 
     generation: str
     revision: int
@@ -32,16 +32,16 @@ class Version:
 
 @dataclass(frozen=True)
 class DatabaseMark:
-    """What the database had come to when the mark was written."""
+    """The version of the database when the mark was written."""
 
     version: Version
     event: int  # number of the last event
-    intact: bool  # the database and the mark are the files that the mark names
-    old_log: bool  # the write-ahead log is the one of another database than lies there now
+    intact: bool  # the database and the mark are the files named in the mark
+    old_log: bool  # the write-ahead log belongs to another database than the present one
 
 
 def read_mark(state: Path) -> DatabaseMark | None:
-    """Read the mark of a database; None where there is none that can be read."""
+    """Read the mark of a database; None if there is no readable one."""
     path = state.with_name(NAME)
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())
@@ -57,7 +57,7 @@ def read_mark(state: Path) -> DatabaseMark | None:
 
 
 def write_mark(state: Path, version: Version, event: int) -> None:
-    """Write the mark anew. Where that cannot be done the last one stays."""
+    """Replace the mark. If that fails the last one stays."""
     temporary = state.with_name(f".{NAME}.{os.getpid()}.{threading.get_ident()}")
     with suppress(OSError):
         try:

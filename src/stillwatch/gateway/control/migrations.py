@@ -1,6 +1,6 @@
-"""How `state.db` came to its shape: a plain list of functions, run in order, once each. It knows no meaning.
+"""The migrations of `state.db`: functions that run in order, once each.
 
-`PRAGMA user_version` says how many have run. Only append: a function that has been released is never changed.
+`PRAGMA user_version` is the number of those that have run. Only append: a released function is never changed.
 """
 
 import sqlite3
@@ -11,15 +11,15 @@ from stillwatch.errors import StillwatchError
 
 
 class StateError(StillwatchError):
-    """`state.db` cannot be used, or what was asked of it cannot be done."""
+    """`state.db` cannot be used, or a request to it cannot be fulfilled."""
 
 
 class StateUnwritable(StateError):
-    """It takes nothing now: the disk is full, read-only or broken, or somebody else holds it."""
+    """It cannot be written now: the disk is full, read-only or broken, or somebody else holds it."""
 
 
 def m001_keys_standings_proposals(db: sqlite3.Connection) -> None:
-    """Begin: accounts and their keys; standings with every change; proposals; events."""
+    """Create accounts and their keys; enforcement statuses with every change; proposals; events."""
     for statement in (
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
         "INSERT INTO meta VALUES ('revision', 0)",
@@ -39,8 +39,8 @@ def m001_keys_standings_proposals(db: sqlite3.Connection) -> None:
             revision INTEGER NOT NULL) WITHOUT ROWID""",
         "CREATE INDEX keys_by_revision ON keys (revision)",
         "CREATE INDEX keys_by_account ON keys (account)",
-        # One action touches one or many accounts; each touch is a change. What stands for an account is its
-        # last change that is neither undone nor over, so an undo restores exactly what lies below it.
+        # One action changes one or many accounts; each has a change. An account's status is its last change
+        # that is neither undone nor over, so an undo restores exactly the one below.
         """CREATE TABLE actions (
             action INTEGER PRIMARY KEY,
             at_us INTEGER NOT NULL,
@@ -104,7 +104,7 @@ def m001_keys_standings_proposals(db: sqlite3.Connection) -> None:
 
 
 def m002_holds(db: sqlite3.Connection) -> None:
-    """Randomised holds: each candidate's schedule, and the key that draws it."""
+    """Create randomised holds: each candidate's schedule, and its key."""
     for statement in (
         """CREATE TABLE holds (
             number INTEGER PRIMARY KEY,
@@ -125,7 +125,7 @@ def m002_holds(db: sqlite3.Connection) -> None:
 
 
 def m003_draws_for_each_block(db: sqlite3.Connection) -> None:
-    """Holds by another draw: of each account in each block. What ran by the first one ends."""
+    """Draw holds per account and block. Schedules of the earlier draw end."""
     now_us = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000"
     why = "a newer version draws otherwise"
     runs = "why_ended IS NULL"
@@ -168,14 +168,14 @@ MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
 
 
 def migrate(db: sqlite3.Connection, path: Path) -> None:
-    """Bring a database to the newest shape, each step whole or not at all.
+    """Migrate a database to the newest shape, each step whole or not at all.
 
     Raises: StateError for one that a newer version wrote.
     """
     if _version(db) == len(MIGRATIONS):
-        return  # without a lock: the usual case
+        return  # the usual case needs no lock
     while True:
-        db.execute("BEGIN IMMEDIATE")  # two that start at once: the second waits, then finds it done
+        db.execute("BEGIN IMMEDIATE")  # of two simultaneous starts, the second waits, then finds it done
         try:
             done = _version(db)
             if done > len(MIGRATIONS):

@@ -1,11 +1,11 @@
-"""`objects.db`: which account made what lies stored at the upstream. It knows no requests.
+"""`objects.db`: which account owns which object stored at the upstream.
 
-Behind one upstream key the upstream cannot tell the accounts apart, so the gateway remembers who made what. A
-name that is not in here belongs to nobody. The first account to make an object owns it; only an administrator
-gives it to another. Workers and the command line write at once, under SQLite's own lock.
+The upstream sees one key for all accounts, so the gateway remembers the maker of each object. A name that is
+missing here belongs to nobody. The first account to make an object owns it; only an administrator can
+reassign it. Workers and the command line write at the same time, under SQLite's own lock.
 
-Written without waiting for the disk, but before the client learns the name: a killed process loses nothing, a
-power cut may lose the last moments. What is lost is out of everybody's reach until it is assigned.
+Writes do not wait for the disk, but come before the client learns the name: a killed process loses nothing, a
+power cut may lose the last moments. Objects whose entry is lost are inaccessible until they are assigned.
 """
 
 import re
@@ -21,21 +21,21 @@ from stillwatch.errors import StillwatchError
 from stillwatch.sqlite_file import create, use_wal
 from stillwatch.units import DAY_US
 
-ASSIGNED = "assigned"  # kind of what an administrator assigned: it may be of any
-MODELS = "models"  # kind of what a training job made
-EVERYBODY = ""  # owner of what all accounts may use and none may change: no account is called so
-PASSING = frozenset(("responses", "completions", "items", "audio", "runs"))  # kinds that upstreams let go of
+ASSIGNED = "assigned"  # kind of objects that an administrator assigned: they may be of any kind
+MODELS = "models"  # kind of a training job's results
+EVERYBODY = ""  # owner of objects that all accounts may use and none may change: no account has this name
+PASSING = frozenset(("responses", "completions", "items", "audio", "runs"))  # kinds that upstreams delete
 PASSING_US = 40 * DAY_US  # OpenAI keeps responses and completions for 30 days
-MOST_OF_ACCOUNT = 1_000_000  # objects; beyond, what passes goes first, then the oldest
-TIDY = 10_000  # so many objects later what is over is let go
-TIDIED = 20_000  # rows at most in one go: others wait meanwhile
-WAIT_S = 0.5  # for another process's write; once that was too short, no more is waited until one succeeds
-FEW_WAITING, AGAIN_S = 100, 0.25  # where more objects wait, it is tried again so often, else each time
+MOST_OF_ACCOUNT = 1_000_000  # objects; beyond, first those of passing kinds are deleted, then the oldest
+TIDY = 10_000  # expired entries are deleted each time so many were added
+TIDIED = 20_000  # most rows deleted at once: other writers wait meanwhile
+WAIT_S = 0.5  # for another process's write; if that was too short, there is no wait until a write succeeds
+FEW_WAITING, AGAIN_S = 100, 0.25  # if more objects wait, the interval between retries; else each call retries
 MOST_AT_ONCE = 16  # rows of one statement
-MOST_WAITING = 100_000  # objects that could not be written yet
+MOST_WAITING = 100_000  # objects not written yet
 LONGEST_NAME = 512
-FORM = 1  # `PRAGMA user_version`; 0 in files of before it was written there, which have the same tables
-# Of these capitals matter; of a model's name some upstreams read none
+FORM = 1  # `PRAGMA user_version`; 0 in older files, which have the same tables
+# These names are case-sensitive; some upstreams ignore case in a model's name
 _ID = re.compile(r"(?:file|batch|resp|thread|asst|vs|conv|run|msg|msgbatch|ftjob|upload|chatcmpl)[-_]\w+")
 _TABLE = (
     """CREATE TABLE IF NOT EXISTS objects (
@@ -48,7 +48,7 @@ _TABLE = (
 )
 
 
-_NOTED = (  # where the owners are a fleet's: what was changed here, until the others know of it
+_NOTED = (  # if a fleet shares the owners: changes here, until the others know of them
     """CREATE TABLE IF NOT EXISTS noted (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL,
@@ -76,17 +76,17 @@ class OwnersError(StillwatchError):
 
 @dataclass(frozen=True)
 class Object:
-    """One object at the upstream. `account` is `EVERYBODY` for what all may use."""
+    """One object at the upstream. `account` is `EVERYBODY` for objects that all may use."""
 
     name: str
     account: str
-    kind: str  # the collection it lies in: "files", "batches", …
+    kind: str  # its collection: "files", "batches", …
     made_us: int
-    until_us: int | None  # it is forgotten then
+    until_us: int | None  # then it is forgotten
 
 
 class Owners:
-    """Who owns what, over all workers and restarts. `path` None: nothing is owned."""
+    """The owners of objects, for all workers and across restarts. `path` None: nothing is owned."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -110,7 +110,7 @@ class Owners:
             self._db = None
 
     def owners(self, names: Iterable[str]) -> dict[str, str]:
-        """Look up who owns each; names of nobody are left out. Raises: OwnersError."""
+        """Return the owners of names; names without one are omitted. Raises: OwnersError."""
         owners: dict[str, str] = {}
         for name in names:
             if name in self._waiting:
@@ -120,7 +120,7 @@ class Owners:
         return owners
 
     def object(self, name: str) -> Object | None:
-        """Look one up. Raises: OwnersError."""
+        """Return one object. Raises: OwnersError."""
         query = "SELECT name, account, kind, made_us, until_us FROM objects WHERE name = ?"
         try:
             row = self._open().execute(query, (_fit(name),)).fetchone()
@@ -129,9 +129,9 @@ class Owners:
         return None if row is None else Object(*row)
 
     def model_owner(self, names: Iterable[str]) -> str | None:
-        """Look up whose alone a model is, by the first of its names that is known. Raises: OwnersError.
+        """Return the only account that owns a model, by the first known of its names. Raises: OwnersError.
 
-        Only what was trained or assigned counts: other objects may be called as a client likes.
+        Only trained and assigned models count: clients choose the names of other objects.
         """
         for name in names:
             if name in self._waiting:
@@ -145,7 +145,7 @@ class Owners:
         return None
 
     def has(self, account: str, kind: str) -> bool:
-        """Whether an account has, or may use, anything of a kind. Raises: OwnersError."""
+        """Return whether an account has, or may use, anything of a kind. Raises: OwnersError."""
         if any(waiting[0] == account for waiting in self._waiting.values()):
             return True
         kinds = (kind, ASSIGNED, "built" if kind == "files" else kind)
@@ -159,10 +159,10 @@ class Owners:
     def add(
         self, account: str, made: Iterable[tuple[str, str]], now_us: int, *, expected_new: bool = False
     ) -> None:
-        """Note (name, kind) of what an account made. What has an owner keeps it.
+        """Record (name, kind) of objects that an account made. An existing owner stays.
 
-        What cannot be written now is remembered here and tried again with the next. `expected_new`: it was
-        made just now; else it is looked up first, which is cheaper than writing and waits for nobody.
+        Entries that cannot be written now are remembered and retried with the next. `expected_new`: made just
+        now; else they are looked up first, which is cheaper than writing and waits for nobody.
         """
         kinds = {_fit(name): kind for name, kind in made if name}
         if not expected_new:
@@ -175,7 +175,7 @@ class Owners:
         self.write_waiting()
 
     def write_waiting(self) -> int:
-        """Write down what could not be yet; give how many objects wait. To be called each second as well."""
+        """Write waiting entries; return how many still wait. Also call it each second."""
         is_due = len(self._waiting) <= FEW_WAITING or time.monotonic() >= self._again_s
         if self._waiting and is_due:
             with suppress(OwnersError), self._wait_once():
@@ -184,7 +184,7 @@ class Owners:
 
     @contextmanager
     def _wait_once(self) -> Iterator[None]:
-        """Wait for others' writes, but not where the last write waited in vain. Raises: OwnersError."""
+        """Wait for others' writes, unless the last write waited in vain. Raises: OwnersError."""
         try:
             with self._refusing():
                 self._open().execute(f"PRAGMA busy_timeout = {0 if self._again_s else 1_000 * WAIT_S:.0f}")
@@ -201,7 +201,7 @@ class Owners:
         ]
         with self._refusing():
             db = self._open()
-            if len(rows) <= MOST_AT_ONCE:  # one statement is its own transaction, at half the cost
+            if len(rows) <= MOST_AT_ONCE:  # a single statement is its own transaction, at half the cost
                 values = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
                 each = [value for row in rows for value in row]
                 db.execute(f"INSERT OR IGNORE INTO objects VALUES {values}", each)
@@ -223,7 +223,7 @@ class Owners:
                 self._tidy(db, now_us)
 
     def _tidy(self, db: sqlite3.Connection, now_us: int) -> None:
-        """Let go of what is over, and of what an account has too many of."""
+        """Delete expired entries, and those beyond an account's limit."""
         kinds = ", ".join(f"'{kind}'" for kind in sorted(PASSING))
         over = (
             f"SELECT name FROM objects WHERE account = ? AND kind IN ({kinds}) AND made_us < ?"
@@ -243,13 +243,13 @@ class Owners:
                 )
 
     def forget(self, name: str) -> None:
-        """Let go of what is no more. Raises: OwnersError."""
+        """Forget an object that no longer exists. Raises: OwnersError."""
         self._waiting.pop(name, None)
         with self._wait_once(), self._refusing():
             self._open().execute("DELETE FROM objects WHERE name = ?", (_fit(name),))
 
     def assign(self, name: str, account: str, now_us: int) -> None:
-        """Give an object to an account, whoever had it. Raises: OwnersError."""
+        """Give an object to an account, whoever owned it. Raises: OwnersError."""
         if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or " " in name:
             raise OwnersError(f"{name[:80]!a} is no object's id; give it as the upstream writes it")
         names = {name} if _ID.fullmatch(name) else {name, name.lower()}
@@ -261,7 +261,7 @@ class Owners:
             )
 
     def page(self, account: str | None = None, after: str = "", limit: int = 1_000) -> list[Object]:
-        """List objects by name, those of one account or all, page by page. Raises: OwnersError."""
+        """List objects by name, of one account or all, in pages. Raises: OwnersError."""
         with self._refusing():
             rows = self._open().execute(
                 "SELECT name, account, kind, made_us, until_us FROM objects"
@@ -273,7 +273,7 @@ class Owners:
     # --- a fleet ---
 
     def share(self) -> None:
-        """Note from here on what is changed, for others. Raises: OwnersError."""
+        """Record changes from now on, for other gateways. Raises: OwnersError."""
         with self.writing() as db:
             if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'noted'").fetchone():
                 return
@@ -282,7 +282,7 @@ class Owners:
             db.execute("INSERT INTO taken_up VALUES (0, '', '')")
 
     def note_all(self, life: str) -> None:
-        """Note all that there is, for a database that knows none of it. Raises: OwnersError."""
+        """Record all objects, for a database that lacks them. Raises: OwnersError."""
         with self.writing() as db:
             db.execute("DELETE FROM noted")
             rows = "SELECT name, account, kind, made_us, until_us FROM objects"
@@ -290,7 +290,7 @@ class Owners:
             db.execute("UPDATE taken_up SET changed = 0, name = '', life = ?", (life,))
 
     def end_sharing(self) -> None:
-        """Note nothing any more. Raises: OwnersError."""
+        """Stop recording changes. Raises: OwnersError."""
         with self.writing() as db:
             for what in (
                 "TRIGGER IF EXISTS noted_INSERT",
@@ -303,7 +303,7 @@ class Owners:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection for one transaction. Raises: OwnersError."""
+        """Open one transaction. Raises: OwnersError."""
         with self._refusing():
             db = self._open()
             db.execute("BEGIN IMMEDIATE")
@@ -316,7 +316,7 @@ class Owners:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection. Raises: OwnersError."""
+        """Return the connection for reading. Raises: OwnersError."""
         with self._refusing():
             yield self._open()
 
@@ -360,17 +360,17 @@ class Owners:
 
 
 def _fit(name: str) -> str:
-    """A name as it can be kept: half a surrogate cannot, and no upstream's id is so long."""
+    """Return a name that can be stored: no half surrogates, and no longer than any upstream's id."""
     return name[:LONGEST_NAME].encode("utf-8", "replace").decode()
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables. Raises: OwnersError for those of a newer version."""
+    """Create the tables. Raises: OwnersError for those of a newer version."""
     form = int(db.execute("PRAGMA user_version").fetchone()[0])
     if form > FORM:
         raise OwnersError(f"{path}: was written by a newer Stillwatch (form {form}); install that one again")
     for statement in _TABLE:
         db.execute(statement)
-    with suppress(sqlite3.Error):  # no room: the next opening writes it
+    with suppress(sqlite3.Error):  # no room: written at the next opening
         if form < FORM:
             db.execute(f"PRAGMA user_version = {FORM}")

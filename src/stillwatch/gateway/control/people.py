@@ -1,7 +1,7 @@
-"""What the owner knows of accounts, as the table that a scan takes: organisations and permissions.
+"""The owner's data about accounts, as the table that a scan takes: organisations and permissions.
 
-`detector/accounts.parquet` is what the live scan goes by; give it to `stillwatch scan --accounts` with the
-segments to get the same campaigns.
+The live scan uses `detector/accounts.parquet`; give it to `stillwatch scan --accounts` with the segments to
+get the same campaigns.
 """
 
 import os
@@ -22,7 +22,7 @@ ACCOUNTS_FILE = "accounts.parquet"
 
 
 def accounts_table(state: Path, permissions: Iterable[Permission], now_us: int) -> pa.Table:
-    """Every account that a key was issued to or that a permission names. Raises: StateError."""
+    """Return every account that has a key or that a permission names. Raises: StateError."""
     known = {account: (org, created_us) for account, org, created_us in _issued_keys(state)}
     live = [p for p in permissions if p.expires_us > now_us]
     names = sorted(known.keys() | {p.account for p in live if p.account is not None})
@@ -49,7 +49,7 @@ def _issued_keys(state: Path) -> list[tuple[str, str | None, int]]:
 
 
 def write_accounts(table: pa.Table, folder: Path) -> None:
-    """Put the table in place, whole or not at all. Raises: OSError."""
+    """Write the table, whole or not at all. Raises: OSError."""
     temporary = folder / f".{ACCOUNTS_FILE}.{os.getpid()}"
     try:
         pq.write_table(table, temporary)

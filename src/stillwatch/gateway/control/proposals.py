@@ -1,4 +1,4 @@
-"""Proposals of the ladder as they are kept: written down, approved, dismissed. It asks for nothing itself."""
+"""Storage of the ladder's proposals: recorded, approved, dismissed."""
 
 import json
 import sqlite3
@@ -10,7 +10,7 @@ from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import ControlState, Missing, write_event
 from stillwatch.terms import EnforcementStatus, Step
 
-LADDER = "ladder"  # who acts when nobody does
+LADDER = "ladder"  # the actor of automatic steps
 _PROPOSAL = (
     "SELECT proposal, at_us, campaign, step, rule, why, accounts, due_us, state, decided_us, decided_by,"
     " action FROM proposals"
@@ -27,7 +27,7 @@ def proposals(
 ) -> list[Proposal]:
     """List proposals, newest first; `which` is open, applied, dismissed or superseded.
 
-    due_us: only those that are done by themselves by then.
+    due_us: only those that are automatic and due by then.
     """
     with state.reading() as db:
         rows = db.execute(
@@ -39,13 +39,13 @@ def proposals(
 
 
 def proposal(state: ControlState, number: int) -> Proposal:
-    """Give one. Raises: Missing."""
+    """Return one. Raises: Missing."""
     with state.reading() as db:
         return _read_proposal(db, number)
 
 
 def write_down(state: ControlState, changes: ProposalChanges, *, now_us: int) -> None:
-    """Keep what the ladder asks for now; nothing is written when nothing changed."""
+    """Store the ladder's present requests; nothing is written if nothing changed."""
     if not (changes.new or changes.changed or changes.gone):
         return
     with state.writing() as (db, revision):
@@ -84,10 +84,10 @@ def apply(
     until_us: int | None = None,
     if_revision: int | None = None,
 ) -> int | None:
-    """Take the step that a proposal asks for, and give the action's number; None if nothing is left to do.
+    """Take the step of a proposal, and return the action's number; None if nothing is left to do.
 
-    By itself the ladder passes over accounts about which a person decided meanwhile.
-    Raises: Missing; StateError when it is not open any more.
+    The ladder itself skips accounts that a person decided about meanwhile. Raises: Missing; StateError if the
+    proposal is no longer open.
     """
     overruled = overruled_by_people(state) if who == LADDER else {}
     with state.writing(if_revision) as (db, revision):
@@ -110,7 +110,7 @@ def apply(
 
 
 def would_change(state: ControlState, number: int) -> tuple[list[str], Step]:
-    """Give the accounts that an open proposal would raise now, and to which step. Raises as `apply`."""
+    """Return the accounts that an open proposal would raise now, and the step. Raises like `apply`."""
     with state.reading() as db:
         want = _open_one(db, number).wanted
     statuses = standings(state, want.accounts)
@@ -120,7 +120,7 @@ def would_change(state: ControlState, number: int) -> tuple[list[str], Step]:
 def dismiss(
     state: ControlState, number: int, *, who: str, why: str, now_us: int, if_revision: int | None = None
 ) -> None:
-    """Close a proposal. The ladder does not ask for that step on these accounts again."""
+    """Close a proposal. The ladder does not request that step for these accounts again."""
     if not why.strip():
         raise StateError("say why: it is what the next reader of the log has")
     with state.writing(if_revision) as (db, revision):
@@ -129,9 +129,9 @@ def dismiss(
 
 
 def overruled_by_people(state: ControlState) -> dict[str, Step]:
-    """Give the accounts about which a person has decided, with the strictest step concerned.
+    """Return the accounts that a person has decided about, with the strictest step concerned.
 
-    By setting a standing that stands, taking back a step of the ladder, or dismissing a proposal.
+    A decision sets a status that is in force, undoes a step of the ladder, or dismisses a proposal.
     """
     steps = decided_steps(state)
     with state.reading() as db:

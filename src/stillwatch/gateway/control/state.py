@@ -1,11 +1,10 @@
-"""`state.db`: who may come in, what stands for whom, and who changed it. The one door for writing to it.
+"""`state.db`: keys, enforcement statuses and their authors. The only module that writes to it.
 
-SQLite in WAL mode with full synchronisation: what was answered is on the disk. The supervisor with its admin
-port, and each command of the command line, open it once, and write in short transactions under SQLite's own
-lock; nothing is cached, so they need not know of each other. A process opens it once, and by `sqlite_file`
-alone (there: why). The file that lies at the path is the truth: whoever has another one open takes that one
-up, and a copy that was put back begins a new generation, with an event that says so. It does not know what a
-worker does with it (see `tables`).
+SQLite in WAL mode with full synchronisation: acknowledged changes are on the disk. The supervisor with its
+admin port, and each command of the command line, open it once, and write in short transactions under SQLite's
+own lock; nothing is cached, so they need no coordination. A process opens it once, and only by `sqlite_file`,
+which explains why. The file at the path counts: a process that has another one open switches to it, and a
+copy that was put back starts a new generation, with an event that records it. Workers use `tables`.
 """
 
 import json
@@ -29,12 +28,12 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.sqlite_file import FileId, Keeper, create, database_ids, fold_log, use_wal
 from stillwatch.units import utc_us
 
-BUSY_S = 5.0  # that a writer waits for others in all, however many wait with it
-FLEET_BUSY_S = 1.0  # the same with the fleet's turn in its hands: all other gateways wait for that
-AGAIN_S = 0.02  # between two tries; readers of this process have their turn meanwhile
+BUSY_S = 5.0  # a writer's longest wait for others in all, however many wait with it
+FLEET_BUSY_S = 1.0  # the same while it holds the fleet's turn: all other gateways wait for that
+AGAIN_S = 0.02  # between two attempts; readers of this process proceed meanwhile
 LONGEST_NAME = 200
 _UNFIT = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"  # controls, line breaks, changes of direction
-NAME_PATTERN = rf"^[^\s{_UNFIT}]([^{_UNFIT}]*[^\s{_UNFIT}])?$"  # of whatever is shown to people later
+NAME_PATTERN = rf"^[^\s{_UNFIT}]([^{_UNFIT}]*[^\s{_UNFIT}])?$"  # of everything that people are shown later
 _NAME = re.compile(NAME_PATTERN)
 ADMIN_TOKEN, METRICS_TOKEN = "admin_token", "metrics_token"
 GENERATION, PUT_BACK, FLEET, LIFE = "generation", "put_back", "fleet", "life"  # names in `meta`
@@ -54,7 +53,7 @@ _OVERWRITTEN = (
 
 
 class Stale(StateError):
-    """Somebody else changed it since the caller looked."""
+    """Somebody else changed it since the caller read it."""
 
 
 class Missing(StateError):
@@ -63,7 +62,7 @@ class Missing(StateError):
 
 @dataclass(frozen=True)
 class ClientKey:
-    """A client key as an administrator sees it: never its secret part."""
+    """A client key as an administrator sees it: without its secret part."""
 
     key_id: str
     account: str
@@ -86,18 +85,18 @@ class ControlEvent:
 
 @dataclass(frozen=True)
 class PutBack:
-    """A copy of the state was put in its place."""
+    """A copy of the state replaced it."""
 
     at_us: int
     revision: int  # of the copy
-    known_revision: int  # that the state had had, as far as is known
-    last_us: int | None  # when the copy's last event was
+    known_revision: int  # that the state had had, as far as known
+    last_us: int | None  # time of the copy's last event
 
 
 class ControlState:
-    """The one handle of a process on `state.db`. Safe to share between threads; close it at the end.
+    """A process's one handle on `state.db`. Thread-safe; close it at the end.
 
-    Raises: StateError where the file cannot be used.
+    Raises: StateError if the file cannot be used.
     """
 
     def __init__(self, path: Path, secret: bytes | None = None) -> None:
@@ -106,15 +105,15 @@ class ControlState:
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._keeper: Keeper | None = None
-        self._ids: tuple[FileId | None, ...] = ()  # of the files that are open
+        self._ids: tuple[FileId | None, ...] = ()  # of the open files
         self._seen = 0  # revision
-        self.fleet: FleetDatabase | None = None  # whose state this is a copy of; None: of nobody else's
-        self.is_older = False  # an older file may have been put in the place of the fleet's copy
+        self.fleet: FleetDatabase | None = None  # that this is a copy of; None: of none
+        self.is_older = False  # an older file may have replaced the fleet's copy
         self._open()
 
     @property
     def secret(self) -> bytes:
-        """The folder's secret, read when first needed."""
+        """Return the folder's secret, read when first needed."""
         if self._secret is None:
             self._secret = Folder(self.path.parent).secret()
         return self._secret
@@ -155,7 +154,7 @@ class ControlState:
             if url is not None and (self.fleet is None or self.fleet.url != url):
                 self.fleet = FleetDatabase(str(url))
             if self.fleet is not None:
-                watch_changes(db)  # a copy that was put back here lacks some changes, and takes them up
+                watch_changes(db)  # a copy put back here lacks some changes, and fetches them
                 self.is_older = not _is_known(db, read_mark(self.path))
             elif not _is_known(db, read_mark(self.path)):
                 self._note_copy(db)
@@ -169,14 +168,14 @@ class ControlState:
         return db
 
     def reopen(self) -> None:
-        """Open the file anew: what it is a copy of may have changed. Raises: StateError."""
+        """Reopen the file, as it may have become another's copy. Raises: StateError."""
         with self._lock:
             self._close()
             self.fleet = None
             self._open()
 
     def _files(self) -> tuple[FileId | None, ...]:
-        """Say which files lie at the path now. Raises: StateError where that cannot be told."""
+        """Return the ids of the files at the path now. Raises: StateError if that is unknown."""
         with refuse_os_errors(StateError, f"{self.path}: cannot be reached"):
             return database_ids(self.path)
 
@@ -188,7 +187,7 @@ class ControlState:
         self._db, self._keeper, self._ids = None, None, ()
 
     def _open_current(self) -> sqlite3.Connection:
-        """Give the connection to the file that lies at the path now. Raises: StateError where none does."""
+        """Return the connection to the file at the path now. Raises: StateError if there is none."""
         now = self._files()
         if self._db is not None and now == self._ids:
             return self._db
@@ -197,20 +196,20 @@ class ControlState:
                 f"{self.path}: is gone; put it back, or stop `stillwatch serve` and start it anew"
             )
         if self._db is not None and now[0] == self._ids[0] and now[1] is None:
-            with suppress(sqlite3.Error):  # what only the deleted log holds is saved
+            with suppress(sqlite3.Error):  # saves what only the deleted log holds
                 self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._close()
         return self._open()
 
     def _note_copy(self, db: sqlite3.Connection) -> None:
-        """Where this is not the database that the mark tells of, begin a new generation and say so."""
+        """If this is not the database that the mark names, start a new generation and record it."""
         with self._transaction(db, "BEGIN IMMEDIATE"):
             mark = read_mark(self.path)  # under the lock: another process may have done it
             if _is_known(db, mark):
                 return
             generation, revision = _meta(db, GENERATION), _revision(db)
             event = _last_event(db)
-            if mark is None and (generation is None or revision == 0):  # new, or from before there were marks
+            if mark is None and (generation is None or revision == 0):  # new, or older than marks
                 now = Version(generation or secrets.token_hex(8), revision)
             else:
                 mark = mark or DatabaseMark(Version("", revision), event, intact=False, old_log=False)
@@ -218,13 +217,13 @@ class ControlState:
                 event = self._write_put_back(db, now, revision, mark, event)
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (GENERATION, now.generation))
             db.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (now.revision,))
-            write_mark(self.path, now, event)  # before others may look: they would note the copy once more
+            write_mark(self.path, now, event)  # before others may look: they would record the copy once more
             db.execute("COMMIT")
 
     def _write_put_back(
         self, db: sqlite3.Connection, now: Version, revision: int, mark: DatabaseMark, event: int
     ) -> int:
-        """Put on record that a copy was put back; give the event's number, one that was never used."""
+        """Record that a copy was put back; return the event's number, one never used before."""
         last_us = db.execute("SELECT max(at_us) FROM events").fetchone()[0]
         now_us, number = utc_us(), max(event, mark.event) + 1
         detail = {"revision": revision, "known_revision": mark.version.revision, "last_us": last_us}
@@ -241,7 +240,7 @@ class ControlState:
 
     @contextmanager
     def _transaction(self, db: sqlite3.Connection, begin: str | None) -> Iterator[None]:
-        """End what is begun. `begin` None: it is already."""
+        """Always end the transaction. `begin` None: it has begun already."""
         try:
             if begin is not None:
                 db.execute(begin)
@@ -255,9 +254,9 @@ class ControlState:
 
     @contextmanager
     def _alone(self, patience_s: float = BUSY_S) -> Iterator[sqlite3.Connection]:
-        """Lend the connection with SQLite's write lock. While it is waited for, others may read.
+        """Hold the connection with SQLite's write lock. While it waits for the lock, others may read.
 
-        Raises: StateUnwritable where others hold it for so long.
+        Raises: StateUnwritable if others hold it for so long.
         """
         until_s = time.monotonic() + patience_s
         while True:
@@ -272,7 +271,7 @@ class ControlState:
             time.sleep(AGAIN_S)
 
     def _begins(self, db: sqlite3.Connection) -> bool:
-        """Begin a transaction that writes; False where another process has one."""
+        """Begin a write transaction; False if another process has one."""
         try:
             db.execute("PRAGMA busy_timeout = 0")
             db.execute("BEGIN IMMEDIATE")
@@ -286,7 +285,7 @@ class ControlState:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection for reading one moment's state."""
+        """Open the connection for reading a consistent snapshot."""
         with self._lock:
             db = self._open_current()
             with self._transaction(db, "BEGIN"):
@@ -294,14 +293,14 @@ class ControlState:
 
     @contextmanager
     def writing(self, if_revision: int | None = None) -> Iterator[tuple[sqlite3.Connection, int]]:
-        """Lend the connection for one transaction, with the revision that its rows shall carry.
+        """Open one transaction, with the revision for its rows.
 
-        Raises: Stale when `if_revision` is not the present one; StateError when it cannot be written, or was
-        written to a file that does not lie at the path any more; FleetUnreachable.
+        Raises: Stale if `if_revision` is not the present one; StateError if it cannot be written, or was
+        written to a file that is no longer at the path; FleetUnreachable.
         """
         with ExitStack() as ends:
             turn = None if self.fleet is None else ends.enter_context(self.fleet.turn())
-            # after the turn, which may be long in coming
+            # after the turn, which may take long
             with self._alone(BUSY_S if turn is None else FLEET_BUSY_S) as db:
                 now = self._current_revision(db, turn)
                 if if_revision is not None and if_revision != now:
@@ -311,7 +310,7 @@ class ControlState:
                 version, event = Version(str(_meta(db, GENERATION)), now + 1), _last_event(db)
                 if turn is not None:
                     turn.put(db, version.revision)
-                    turn.commit()  # first: what only the copy held would be in force here alone
+                    turn.commit()  # first: else a change only in the copy would be in force here alone
                 try:
                     db.execute("COMMIT")
                 except sqlite3.Error as why:
@@ -326,7 +325,7 @@ class ControlState:
                 write_mark(self.path, version, event)
 
     def _current_revision(self, db: sqlite3.Connection, turn: FleetTurn | None) -> int:
-        """Give the revision that a change begins from; in a fleet all is taken up that others wrote."""
+        """Return the revision that a change starts from; in a fleet others' changes are applied first."""
         if turn is not None:
             take_up(db, turn.changes(db, _version(db)))
         elif self.fleet is not None or _meta(db, FLEET) is not None:
@@ -336,7 +335,7 @@ class ControlState:
         return _revision(db)
 
     def take_up(self, changes: FleetChanges) -> bool:
-        """Put what other gateways wrote into this copy; False where it is another one by now."""
+        """Apply other gateways' changes to this copy; False if it is another one by now."""
         with self.rewriting() as (db, version):
             if version != changes.since:
                 return False
@@ -345,7 +344,7 @@ class ControlState:
 
     @contextmanager
     def rewriting(self) -> Iterator[tuple[sqlite3.Connection, Version]]:
-        """Lend the connection for what makes this a copy of a state, or brings it up to date: no change."""
+        """Open the connection to make or update a copy of a state, without a change of its own."""
         with self._alone() as db:
             yield db, _version(db)
             version, event = _version(db), _last_event(db)
@@ -354,17 +353,17 @@ class ControlState:
             write_mark(self.path, version, event)
 
     def revision(self) -> int:
-        """Give the number of the last change."""
+        """Return the number of the last change."""
         with self.reading() as db:
             return _revision(db)
 
     def version(self) -> Version:
-        """Say what the state is now: what workers that are up to date go by."""
+        """Return the present version, which up-to-date workers apply."""
         with self.reading() as db:
             return _version(db)
 
     def begin_life(self) -> tuple[str, str]:
-        """Draw a name for this start of the gateway; give it, and the one of the start before."""
+        """Create a random name for this start of the gateway; return it and the previous one."""
         life = secrets.token_hex(8)
         with self.rewriting() as (db, _):
             before = str(_meta(db, LIFE) or life)
@@ -372,7 +371,7 @@ class ControlState:
         return life, before
 
     def put_back(self) -> PutBack | None:
-        """Say when a copy was last put in the place of the state; None: never."""
+        """Return when a copy last replaced the state; None: never."""
         with self.reading() as db:
             stored = _meta(db, PUT_BACK)
         return None if stored is None else PutBack(**json.loads(stored))
@@ -389,7 +388,7 @@ class ControlState:
         who: str = "owner",
         if_revision: int | None = None,
     ) -> str:
-        """Make a key for an account, which is made too if need be. It is given here and never again."""
+        """Create a key for an account, and the account if needed. The key is returned only here."""
         check_name(account, "account")
         if org is not None:
             check_name(org, "org")
@@ -402,7 +401,7 @@ class ControlState:
         return key
 
     def revoke(self, key_id: str, *, now_us: int, who: str = "owner", if_revision: int | None = None) -> None:
-        """End a key now. Doing it twice is no error."""
+        """Revoke a key now. Repeating it is no error."""
         with self.writing(if_revision) as (db, revision):
             key = _key(db, key_id)
             if key.revoked_us is None:
@@ -422,7 +421,7 @@ class ControlState:
         expires_us: int | None = None,
         if_revision: int | None = None,
     ) -> str:
-        """Issue a key in the place of another, which goes on working for `overlap_us` and then ends."""
+        """Issue a key to replace another, which keeps working for `overlap_us` and then ends."""
         with self.writing(if_revision) as (db, revision):
             old = _key(db, key_id)
             if old.revoked_us is not None or (old.expires_us is not None and old.expires_us <= now_us):
@@ -456,12 +455,12 @@ class ControlState:
         return key, key_id
 
     def key(self, key_id: str) -> ClientKey:
-        """Give one key. Raises: Missing."""
+        """Return one key. Raises: Missing."""
         with self.reading() as db:
             return _key(db, key_id)
 
     def keys(self, account: str | None = None, after: str = "", limit: int = 1_000) -> list[ClientKey]:
-        """List keys by id, those of one account or all, page by page."""
+        """List keys by id, of one account or all, in pages."""
         with self.reading() as db:
             rows = db.execute(
                 f"{_KEYS} WHERE key_id > ?1 AND (?2 IS NULL OR account = ?2) ORDER BY key_id LIMIT ?3",
@@ -470,24 +469,24 @@ class ControlState:
             return [ClientKey(*row) for row in rows]
 
     def accounts(self) -> list[tuple[str, str | None, int]]:
-        """List every account that a key was issued to: name, organisation, when it was made."""
+        """List every account that has had a key: name, organisation, time of creation."""
         with self.reading() as db:
             return list(db.execute("SELECT account, org, created_us FROM accounts ORDER BY number"))
 
     # --- the admin token ---
 
     def admin_token(self, *, now_us: int, renew: bool = False, who: str = "owner") -> str | None:
-        """Make the admin token: None when there is one and it shall stay. Given here and never again."""
+        """Create the admin token, returned only here; None if one exists and is not to be renewed."""
         with self.reading() as db:
             if not renew and _meta(db, ADMIN_TOKEN) is not None:
-                return None  # without a turn: a gateway starts also while its fleet's database is away
+                return None  # without a turn: a gateway also starts while its fleet's database is away
         with self.writing() as (db, _):
             if not renew and _meta(db, ADMIN_TOKEN) is not None:
                 return None
             return self._put_token(db, ADMIN_TOKEN, keys.ADMIN_PREFIX, "admin token made", who, now_us)
 
     def metrics_token(self, *, now_us: int, who: str = "owner") -> str:
-        """Make a token that reads `/metrics` alone; the old one stops. Given here and never again."""
+        """Create a token that only reads `/metrics`, returned only here; the old one stops working."""
         with self.writing() as (db, _):
             return self._put_token(db, METRICS_TOKEN, keys.METRICS_PREFIX, "metrics token made", who, now_us)
 
@@ -501,14 +500,14 @@ class ControlState:
         return token
 
     def may_read_metrics(self, token: str) -> bool:
-        """Tell whether this is the token for metrics, or the admin token."""
+        """Return whether this is the token for metrics, or the admin token."""
         with self.reading() as db:
             digest = _meta(db, METRICS_TOKEN)
         is_right = isinstance(digest, bytes) and keys.same(digest, keys.admin_digest(token, self.secret))
         return is_right or self.is_admin(token)
 
     def is_admin(self, token: str) -> bool:
-        """Tell whether this is the admin token."""
+        """Return whether this is the admin token."""
         with self.reading() as db:
             digest = _meta(db, ADMIN_TOKEN)
         return isinstance(digest, bytes) and keys.same(digest, keys.admin_digest(token, self.secret))
@@ -516,26 +515,26 @@ class ControlState:
     # --- events ---
 
     def event(self, who: str, what: str, subject: str, detail: dict[str, Any], *, now_us: int) -> None:
-        """Write down something that happened."""
+        """Record an event."""
         with self.writing() as (db, _):
             write_event(db, now_us, who, what, subject, detail)
 
     def events(self, before: int | None = None, limit: int = 100) -> list[ControlEvent]:
-        """List what happened, newest first."""
+        """List events, newest first."""
         with self.reading() as db:
             query = f"{_EVENTS} WHERE ?1 IS NULL OR event < ?1 ORDER BY event DESC LIMIT ?2"
             rows = db.execute(query, (before, limit))
             return [_event(*row) for row in rows]
 
     def last_detail(self, what: str, subject: str) -> dict[str, Any]:
-        """Give the detail of the latest event of this kind and subject; empty where there was none."""
+        """Return the detail of the latest event of this kind and subject; empty if there was none."""
         with self.reading() as db:
             query = f"{_EVENTS} WHERE what = ? AND subject = ? ORDER BY event DESC LIMIT 1"
             row = db.execute(query, (what, subject)).fetchone()
         return {} if row is None else _event(*row).detail
 
     def events_after(self, event: int, limit: int) -> list[ControlEvent]:
-        """List what happened after an event, oldest first."""
+        """List later events, oldest first."""
         with self.reading() as db:
             rows = db.execute(f"{_EVENTS} WHERE event > ? ORDER BY event LIMIT ?", (event, limit))
             return [_event(*row) for row in rows]
@@ -557,7 +556,7 @@ def _event(number: int, at_us: int, who: str, what: str, subject: str, detail: s
 def write_event(
     db: sqlite3.Connection, at_us: int, who: str, what: str, subject: str, detail: dict[str, Any]
 ) -> None:
-    """Append to the events, in the transaction of what they tell of."""
+    """Append an event, in the transaction that it describes."""
     text = json.dumps(detail, sort_keys=True)
     db.execute(
         "INSERT INTO events (at_us, who, what, subject, detail) VALUES (?, ?, ?, ?, ?)",
@@ -566,7 +565,7 @@ def write_event(
 
 
 def check_name(name: str, what: str) -> None:
-    """Refuse a name that cannot be shown or stored as it is. Raises: StateError."""
+    """Refuse a name that cannot be shown or stored unchanged. Raises: StateError."""
     if not name or len(name) > LONGEST_NAME:
         raise StateError(f"{what} has {len(name)} characters; give 1 to {LONGEST_NAME}")
     if not _NAME.fullmatch(name) or any("\ud800" <= c <= "\udfff" for c in name):
@@ -606,7 +605,7 @@ def _last_event(db: sqlite3.Connection) -> int:
 
 
 def _is_known(db: sqlite3.Connection, mark: DatabaseMark | None) -> bool:
-    """Tell whether this is the database that the mark tells of, as new as it was then or newer."""
+    """Return whether this is the database that the mark names, no older than it was then."""
     return (
         mark is not None
         and mark.intact

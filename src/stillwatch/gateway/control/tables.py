@@ -1,8 +1,8 @@
-"""What a worker looks up, read from `state.db` and kept in memory. It writes nothing and decides nothing.
+"""A worker's look-up tables, read from `state.db` and kept in memory.
 
-A change is noticed by `PRAGMA data_version` on one open connection (some microseconds) and then only the rows
-of newer revisions are read. Whatever goes wrong with the file, the last good tables stay: serving does not
-depend on it once it has begun.
+A change is detected by `PRAGMA data_version` on one open connection (some microseconds); then only rows of
+newer revisions are read. If the file becomes unreadable, the last good tables stay: once serving has begun it
+does not depend on the file.
 """
 
 import sqlite3
@@ -28,7 +28,7 @@ _HOLDS = f"SELECT why_ended IS NOT NULL, {COLUMNS} FROM hold_schedules WHERE rev
 
 
 def load_tables(path: Path) -> Tables:
-    """Read everything. Raises: StateError where it cannot be read."""
+    """Read everything. Raises: StateError if it cannot be read."""
     db = None
     try:
         db = _open(path)
@@ -41,7 +41,7 @@ def load_tables(path: Path) -> Tables:
 
 
 class TableFollower:
-    """The tables as they are now, for one process. `poll` is cheap and never raises for a bad file."""
+    """The present tables, for one process. `poll` is cheap and never raises for a bad file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,7 +52,7 @@ class TableFollower:
         self._seen = -1
 
     def poll(self) -> Tables | None:
-        """Give new tables when something changed since the last call, else None. See `error`."""
+        """Return new tables if something changed since the last call, else None. See `error`."""
         try:
             return self._poll()
         except (sqlite3.Error, OSError, StateError, ValueError) as why:
@@ -69,13 +69,13 @@ class TableFollower:
             self._drop()
             self._db = _open(self.path)
             if files[:1] != self._files[:1]:
-                known = NONE  # the first time, or a back-up was put in its place
+                known = NONE  # the first time, or a back-up replaced it
         seen = self._db.execute("PRAGMA data_version").fetchone()[0]
         if seen == self._seen:
             return None
         tables = _read(self._db, known)
-        self._files = database_ids(self.path)  # the first to read may have made the log
-        self._seen, self.error = seen, None  # only now: a failed read is tried again
+        self._files = database_ids(self.path)  # the first reader may have created the log
+        self._seen, self.error = seen, None  # only now, so that a failed read is retried
         if tables is self.tables:
             return None
         self.tables = tables
@@ -88,7 +88,7 @@ class TableFollower:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """No waiting: a worker's event loop asks, and it asks again soon."""
+    """Open without waiting: a worker's event loop calls, and it calls again soon."""
     mark = read_mark(path)
     if mark is not None and mark.old_log:
         raise StateError(OLD_LOG.format(path=path))
@@ -103,7 +103,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _read(db: sqlite3.Connection, old: Tables) -> Tables:
-    """What is newer than `old`, put over it; everything when the file is older than what we have."""
+    """Apply rows newer than `old` to it; read everything if the file is older than `old`."""
     db.execute("BEGIN")
     try:
         meta = dict(db.execute("SELECT name, value FROM meta WHERE name IN ('revision', 'generation')"))
@@ -117,7 +117,7 @@ def _read(db: sqlite3.Connection, old: Tables) -> Tables:
             keys[key_id] = KeyEntry(key_id, digest, account, number, org, bool(disabled), expires_us)
         standings = dict(old.standings)
         for account, step, *rest in db.execute(_STANDINGS, (old.revision,)):
-            if not step:  # none, or clear
+            if not step:  # missing, or clear
                 standings.pop(account, None)
             else:
                 standings[account] = EnforcementStatus(Step(step), *rest)

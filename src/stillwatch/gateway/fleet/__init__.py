@@ -1,1 +1,1 @@
-"""Several gateways that act as one: what they share in PostgreSQL, and how each of them follows it."""
+"""Several gateways that act as one: their shared state in PostgreSQL, and how each follows it."""

@@ -1,8 +1,8 @@
-"""A fleet as one archive: what its database holds, its terms, and its keys unless they are kept apart.
+"""A fleet as one archive: its database, its policy, and its keys unless these are kept separately.
 
-PostgreSQL's own programs write and read the database's part, as of one moment. What was restored begins a
-generation of its own: a folder that knows later changes never goes on from an earlier state in silence.
-Exchanges are not in it: they lie in the shared folder. It stops and starts no gateway.
+PostgreSQL's own programs write and read the database's part, as a consistent snapshot. A restored fleet has a
+new generation, so that a folder with later changes never silently continues from an earlier state. The
+archive holds no exchanges: those are in the shared folder. Gateways are stopped and started by hand.
 """
 
 import hashlib
@@ -45,20 +45,20 @@ if TYPE_CHECKING:
     import psycopg
 
 FORM = 1  # of the archive
-LONGEST_S = 7_200.0  # that one of PostgreSQL's programs may take
+LONGEST_S = 7_200.0  # for one of PostgreSQL's programs
 ABOUT, DUMP = "backup.json", "stillwatch.dump"
 SECRETS = ("secret", "audit.key", "second-factor.key")
 OTHERS = ("audit.key.pub", "terms.toml", "terms-history.jsonl", "serve.json")
-SET_ASIDE = ".before-restore"  # end of the name of a copy of the state that is made anew
+SET_ASIDE = ".before-restore"  # suffix of a copy of the state that is replaced
 
 
 class BackupError(StillwatchError):
-    """A fleet could not be put into an archive, or brought back from one."""
+    """A fleet could not be written to an archive, or restored from one."""
 
 
 @dataclass(frozen=True)
 class FleetBackup:
-    """What an archive holds, as it says itself."""
+    """The contents of an archive, from its own description."""
 
     form: int
     id: str
@@ -66,18 +66,18 @@ class FleetBackup:
     at_us: int
     generation: str
     revision: int  # of keys and enforcement statuses
-    secret: str  # digest of the fleet's
+    secret: str  # digest of the fleet's secret
     files: dict[str, str]  # name -> SHA-256
 
 
 @dataclass(frozen=True)
 class FleetRestore:
-    """What was done to bring a fleet back."""
+    """The result of a restore."""
 
     revision: int  # of keys and enforcement statuses that the fleet has now
     database: bool  # it was written; else it had been restored from this archive before
-    folder_knew: int | None  # the folder's revision, where it was later than the archive's
-    files: tuple[str, ...]  # that were put into the folder
+    folder_knew: int | None  # the folder's revision, if later than the archive's
+    files: tuple[str, ...]  # added to the folder
 
 
 # --- back up ---------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def back_up(
 
 @contextmanager
 def _beside(archive: Path) -> Iterator[Path]:
-    """A folder on the archive's file system that nobody else may look into."""
+    """Yield a private folder on the archive's file system."""
     with tempfile.TemporaryDirectory(prefix=f".{archive.name}.", dir=archive.absolute().parent) as made:
         yield Path(made)
 
@@ -139,7 +139,7 @@ def _sha256(path: Path) -> str:
 
 
 def _run_on(url: str, program: str, *words: str) -> None:
-    """Run a program of PostgreSQL's on a database, whose URL holds no password. Raises: BackupError."""
+    """Run a PostgreSQL program on a database, whose URL has no password. Raises: BackupError."""
     if shutil.which(program) is None:
         raise BackupError(f"{program} is not here; install PostgreSQL's client (postgresql-client)")
     words = (program, "--no-password", f"--dbname={url}", *words)
@@ -157,11 +157,11 @@ def _run_on(url: str, program: str, *words: str) -> None:
 def restore(
     archive: Path, path: Path, url: str | None, who: str, now_us: int, *, force: bool = False
 ) -> FleetRestore:
-    """Bring a fleet back: its database, and a gateway's folder. All gateways have to be stopped.
+    """Restore a fleet's database and a gateway's folder. All gateways must be stopped.
 
-    url: of the database; None: the one that was backed up. who: for the record. force: write over a database
-    that holds something, and over a folder's copy of the state; what that knows later is kept. A database
-    that was restored from this archive is left as it is. Raises: BackupError, StateError.
+    url: of the database; None: the one that was backed up. who: for the record. force: overwrite a database
+    that is not empty, and a folder's copy of the state, whose later changes are kept. A database that was
+    restored from this archive is left unchanged. Raises: BackupError, StateError.
     """
     from psycopg.conninfo import conninfo_to_dict
 
@@ -200,7 +200,7 @@ def restore(
 
 @contextmanager
 def _open_archive(archive: Path) -> Iterator[tuple[Path, FleetBackup]]:
-    """The files of an archive that is whole, in a folder that nobody else may look into."""
+    """Yield the files of an undamaged archive, in a private folder."""
     with tempfile.TemporaryDirectory(prefix="stillwatch-restore-") as made:
         place = Path(made)
         try:
@@ -227,7 +227,7 @@ def _settings_in(place: Path) -> GatewaySettings:
 
 
 def _prepared_folder(path: Path, place: Path, about: FleetBackup, force: bool) -> Folder:
-    """The folder to be filled, which nobody serves and whose secret is the fleet's. Nothing is changed."""
+    """Return the folder to fill: not served, and with the fleet's secret. Nothing is changed."""
     folder = Folder(path.resolve())
     if running_pid(folder) is not None:
         raise BackupError(f"{folder.path}: is served; stop all gateways first")
@@ -248,7 +248,7 @@ def _prepared_folder(path: Path, place: Path, about: FleetBackup, force: bool) -
 
 
 def _is_restored(db: "psycopg.Connection[Any]", about: FleetBackup) -> bool:
-    """Whether a database was restored from this archive."""
+    """Return whether a database was restored from this archive."""
     if db.execute("SELECT to_regclass('fleet')").fetchone() == (None,):
         return False
     version = read_version(db)
@@ -256,7 +256,7 @@ def _is_restored(db: "psycopg.Connection[Any]", about: FleetBackup) -> bool:
 
 
 def _check_database(db: "psycopg.Connection[Any]", url: str, force: bool) -> None:
-    """Refuse a database that is used, or that holds something. Raises: BackupError."""
+    """Refuse a database that is in use or not empty. Raises: BackupError."""
     if db.execute("SELECT to_regclass('gateways')").fetchone() != (None,):
         alive = [member.name for member in read_gateways(db) if member.silent_s <= LATE_S]
         if alive:
@@ -273,7 +273,7 @@ def _check_database(db: "psycopg.Connection[Any]", url: str, force: bool) -> Non
 
 
 def _later_revision(folder: Folder, about: FleetBackup) -> int | None:
-    """The revision that a folder's copy of the state has, where that is later than the archive's."""
+    """Return the revision of a folder's copy of the state, if later than the archive's."""
     if not folder.state.exists():
         return None
     with ControlState(folder.state, folder.secret()) as state:
@@ -289,10 +289,10 @@ def _later_revision(folder: Folder, about: FleetBackup) -> int | None:
 def _begin_anew(
     db: "psycopg.Connection[Any]", about: FleetBackup, folder: Folder, knew: int | None, who: str, now_us: int
 ) -> None:
-    """Make what was restored a fleet of its own generation, with what a folder knew later."""
-    for table in ("gateways", "leases", "spent_read"):  # of gateways that ran when it was backed up
+    """Give the restored fleet a new generation, and add a folder's later changes."""
+    for table in ("gateways", "leases", "spent_read"):  # of gateways that ran at the time of the back-up
         db.execute(f"DELETE FROM {table}")
-    db.execute("UPDATE objects_clock SET life = %s", (secrets.token_hex(8),))  # owners are told again
+    db.execute("UPDATE objects_clock SET life = %s", (secrets.token_hex(8),))  # gateways resend all owners
     revision = about.revision if knew is None else knew
     if knew is not None:
         with ControlState(folder.state, folder.secret()) as state, state.reading() as copy:
@@ -310,7 +310,7 @@ def _begin_anew(
 
 
 def _put_files(folder: Folder, place: Path, url: str | None) -> tuple[str, ...]:
-    """Put what a folder lacks into it; its copy of the state is set aside, to be made anew."""
+    """Add missing files to a folder; its copy of the state is set aside and will be created again."""
     if folder.state.exists():
         for end in ("", "-wal", "-shm"):
             path = folder.state.with_name(folder.state.name + end)
@@ -323,7 +323,7 @@ def _put_files(folder: Folder, place: Path, url: str | None) -> tuple[str, ...]:
         target = folder.path / name
         if target.exists() or not (place / name).exists():
             continue
-        if name == "serve.json":  # the name of a gateway whose folder is no more is not used again
+        if name == "serve.json":  # the name of a lost gateway is not used again
             settings = {**asdict(_settings_in(place)), "gateway": None}
             GatewaySettings(**(settings | ({} if url is None else {"state": url}))).save(target)
         else:

@@ -1,10 +1,10 @@
-"""Tells the other gateways of a fleet what accounts spend here, and the workers here what they spend there.
+"""Exchanges what accounts spend between the gateways of a fleet.
 
-The workers' mapped files hold what each of them counted (`path.budgets`). This part adds them up and puts the
-rows that changed into the database, a few times a second. Two files of the same form come of it: what is
-spent and held elsewhere, which counts as a further worker's; and what all others have read of this gateway.
-From the latter a worker sees what nobody else counts yet (`terms.limiter`). A row here is followed by its
-slots; a gateway of an earlier version puts none. It limits nothing.
+The workers' mapped files hold their counts (`path.budgets`). This part adds them up and writes the changed
+rows to the database, a few times a second. From it come two files of the same form: what is spent and held
+elsewhere, which counts like a further worker's; and what all others have read of this gateway. From the
+latter a worker sees what no other gateway counts yet (`terms.limiter`). A row here is followed by its slots;
+gateways of an earlier version write none.
 """
 
 import time
@@ -48,20 +48,20 @@ if TYPE_CHECKING:
 
     Row = np.ndarray[Any, np.dtype[np.int64]]  # (ROW + SLOTS,), or (rows, ROW + SLOTS)
 
-LOOK_S = 0.1  # between two exchanges of counts; longer where one takes long
+LOOK_S = 0.1  # between two exchanges of counts; longer if one takes long
 SHARE_OF_TIME = 0.1  # of one core, at most
-KEPT_HOURS = 25  # what nobody changed for so long is in no running window
+KEPT_HOURS = 25  # rows unchanged for so long are in no running window
 TIDY_S = 3_600.0
 ALL_HELD = [HELD, *range(SETS + 1, ROW, 2)]
 BLOCKS_AT = range(ROW, ROW + SLOTS, SLOT)
-# number of the minute, hour, day, of each block of four hours; what is of it
+# columns of the number of the minute, hour, day, each block of four hours; columns of its counts
 WINDOWS = (
     (0, [1, 2]), (3, [4]), (5, list(OF_DAY)), *((at, list(range(at + 1, at + SLOT))) for at in BLOCKS_AT)
 )  # fmt: skip
 
 
 class BudgetExchange(FleetPart):
-    """One gateway's part of it."""
+    """One gateway's part of the exchange."""
 
     name = "fleet-budgets"
     channel = SPENT_CHANNEL
@@ -70,20 +70,18 @@ class BudgetExchange(FleetPart):
         super().__init__(url, tell)
         self._folder, self._gateway = folder, gateway
         self._elsewhere = _Target(folder.run / ELSEWHERE)
-        self._known = _Target(
-            folder.run / KNOWN, held_first=True
-        )  # keeps the number of gateways from the run before
-        self._workers: dict[str, Row] = {}  # their files, whole
-        self._before: dict[str, Row] = {}  # their rows, as they were last added up
-        self._unread: list[tuple[int, dict[int, Row]]] = []  # what was put, until all others have read it
+        self._known = _Target(folder.run / KNOWN, held_first=True)  # number of gateways survives a restart
+        self._workers: dict[str, Row] = {}  # the workers' mapped files
+        self._before: dict[str, Row] = {}  # the workers' rows, as they were last added up
+        self._unread: list[tuple[int, dict[int, Row]]] = []  # rows written, until all others have read them
         self._others: dict[str, dict[int, Row]] = {}
-        self._read: dict[str, int] = {}  # the newest change of each other gateway
+        self._read: dict[str, int] = {}  # the newest change read of each other gateway
         self._alive: frozenset[str] = frozenset()
         self._change: int | None = None
         self._tidied_s = 0.0
 
     def step(self, db: "psycopg.Connection[Any]") -> float:
-        """Put what changed here, take up what changed elsewhere."""
+        """Write what changed here, read what changed elsewhere."""
         began_s = time.monotonic()
         if self._change is None:
             row = db.execute("SELECT max(changed) FROM spent WHERE gateway = %s", (self._gateway,)).fetchone()
@@ -100,7 +98,7 @@ class BudgetExchange(FleetPart):
         return max(LOOK_S, (time.monotonic() - began_s) / SHARE_OF_TIME)
 
     def miss(self) -> None:
-        """What was put last may not have come: everything is put again."""
+        """Write everything again: the last rows may be lost."""
         self._before.clear()
         self._change = None
 
@@ -115,7 +113,7 @@ class BudgetExchange(FleetPart):
         for name, values in self._workers.items():
             many, start = int(values[ROWS]), values[STARTS]
             now = _copy_rows(values[: many * ROW].reshape(many, ROW), _slots(values, many))
-            now[np.ix_(now[:, START] != start, ALL_HELD)] = 0  # of a start that is over
+            now[np.ix_(now[:, START] != start, ALL_HELD)] = 0  # held by a start of the process that has ended
             now[:, START] = 0
             before = self._before.get(name, now[:0])
             numbers.update(np.flatnonzero((now[: len(before)] != before).any(1)).tolist())
@@ -128,8 +126,8 @@ class BudgetExchange(FleetPart):
 
     def _put(self, db: "psycopg.Connection[Any]", changed: dict[int, "Row"]) -> None:
         assert self._change is not None
-        self._change = max(self._change + 1, utc_us())  # by the time: others may know numbers that were lost
-        for number, row in changed.items():  # first: others may read it before we know that they have
+        self._change = max(self._change + 1, utc_us())  # from the time: others may know lost numbers
+        for number, row in changed.items():  # first: others may read a row before we know that they did
             self._known.write(number, _least(self._known.row(number), row))
         rows = [(n, [int(v) for v in row]) for n, row in changed.items()]
         with db.transaction(), db.cursor() as cursor:
@@ -143,14 +141,14 @@ class BudgetExchange(FleetPart):
         self._unread.append((self._change, changed))
 
     def _note_read(self, db: "psycopg.Connection[Any]") -> None:
-        """Note as known what every other gateway that is there has read."""
+        """Write to the file of known rows what all other gateways that are alive have read."""
         readers = db.execute("SELECT reader, changed FROM spent_read WHERE gateway = %s", (self._gateway,))
         read = {str(reader): int(changed) for reader, changed in readers}
         least = min((read.get(name, -1) for name in self._alive), default=self._change or 0)
         known: dict[int, Row] = {}
         while self._unread and self._unread[0][0] <= least:
             known |= self._unread.pop(0)[1]
-        for number, row in known.items():  # they have read this, or what was put since
+        for number, row in known.items():  # they have read this row or a later one
             later = [rows[number] for _, rows in self._unread if number in rows]
             self._known.write(number, reduce(_least, later, row))
 
@@ -160,7 +158,7 @@ class BudgetExchange(FleetPart):
         gateways = read_gateways(db)
         self._known.values[STARTS] = max(1, len(gateways))
         alive = frozenset(g.name for g in gateways if g.silent_s <= LATE_S and g.name != self._gateway)
-        if alive != self._alive:  # what the answers of one that is gone held is void
+        if alive != self._alive:  # what answers of a gateway that is gone held is void
             self._alive = alive
             self._add_others({n for rows in self._others.values() for n in rows})
 
@@ -175,7 +173,7 @@ class BudgetExchange(FleetPart):
         for gateway, number, counts, blocks, changed in rows:
             self._others.setdefault(gateway, {})[number] = _row_in_blocks([*counts, *(blocks or [0] * SLOTS)])
             self._read[gateway] = max(self._read.get(gateway, -1), changed)
-        self._add_others({number for _, number, *_ in rows})  # first: what is said to be read is counted
+        self._add_others({number for _, number, *_ in rows})  # first: rows reported as read must count
         read = [(self._gateway, name, at) for name, at in self._read.items()]
         if rows:
             with db.cursor() as cursor:
@@ -199,10 +197,10 @@ class BudgetExchange(FleetPart):
 
 
 class _Target:
-    """A mapped file of rows that this part alone writes.
+    """A mapped file of rows that only this part writes.
 
-    held_first: who reads one while it is written finds what an answer held or what it brought, never both;
-    else both, never neither.
+    held_first: a concurrent reader sees an answer's held tokens or its used ones, never both; else it may see
+    both, but never neither.
     """
 
     def __init__(self, path: Path, *, held_first: bool = False) -> None:
@@ -210,14 +208,14 @@ class _Target:
         self.values: Row = np.frombuffer(map_file(path), np.int64)
 
     def row(self, number: int) -> "Row":
-        """Give one account's row."""
+        """Return one account's row."""
         if not 0 <= number < self.values[ROWS]:
             return np.zeros(ROW + SLOTS, np.int64)
         row = self.values[number * ROW : (number + 1) * ROW]
         return np.concatenate([row, _slots(self.values, number + 1)[number]])
 
     def write(self, number: int, row: "Row") -> None:
-        """Write one account's row. Raises: OSError where the disk has no room for it."""
+        """Write one account's row. Raises: OSError if the disk has no room for it."""
         if not 0 <= number < ROOM:
             return
         if number >= self.values[ROWS]:
@@ -230,19 +228,19 @@ class _Target:
 
 
 def _slots(values: "Row", rows: int) -> "Row":
-    """Give the slots of a file's first rows."""
+    """Return the slots of a file's first rows."""
     return values[SLOTS_AT : SLOTS_AT + rows * SLOTS].reshape(rows, SLOTS)
 
 
 def _row_in_blocks(counts: "Row | list[int]") -> "Row":
-    """Give a row whose day is all in blocks, also where an earlier version counted it."""
+    """Return a row with its day entirely in blocks, also if an earlier version counted it."""
     row = [int(count) for count in counts]
     put_into_blocks(row, 0, ROW)
     return np.array(row, np.int64)
 
 
 def _copy_rows(rows: "Row", slots: "Row") -> "Row":
-    """Copy what a worker goes on writing, first what is held: it counts an answer, then lets go of it."""
+    """Copy rows that a worker keeps changing, held tokens first: it counts an answer, then releases them."""
     held = rows[:, ALL_HELD].copy()
     copied = np.concatenate([rows, slots], axis=1)
     copied[:, ALL_HELD] = held
@@ -250,7 +248,7 @@ def _copy_rows(rows: "Row", slots: "Row") -> "Row":
 
 
 def _least(earlier: "Row", later: "Row") -> "Row":
-    """What whoever has read one of two rows of an account counts at least, in the later one's windows."""
+    """Return the least that a reader of one of two rows counts, in the later row's windows."""
     least = np.minimum(earlier, later)
     for at, columns in WINDOWS:
         if earlier[at] != later[at]:
@@ -259,7 +257,7 @@ def _least(earlier: "Row", later: "Row") -> "Row":
 
 
 def _add(rows: "list[Row]") -> "Row":
-    """Add rows of one account: what is of the newest minute, hour, day, blocks, and what has no window."""
+    """Add rows of one account: the newest minute, hour, day and blocks, and counts without a window."""
     total: Row = np.zeros(ROW + SLOTS, np.int64)
     for at, columns in WINDOWS if rows else ():
         total[at] = max(row[at] for row in rows)

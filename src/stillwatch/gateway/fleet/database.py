@@ -1,9 +1,9 @@
-"""The state of a fleet in PostgreSQL. Every gateway keeps a whole copy of it as its own `state.db`.
+"""The state of a fleet in PostgreSQL. Every gateway keeps a full copy of it as its own `state.db`.
 
-Gateways write in turn: who writes locks the one row of `fleet`, brings its copy up to date, changes the copy
-under SQLite, and puts the changed rows here with the number of the change. So SQLite's rules and statements
-are the only ones, what is read is always at hand, and a host knows its bans also without this database. Rows
-are copied, never statements. It knows the tables' columns and not what they mean.
+Gateways write in turn: a writer locks the one row of `fleet`, updates its copy, changes the copy under
+SQLite, and writes the changed rows here with the number of the change. So only SQLite's rules and statements
+apply, reads are always local, and a host knows its bans even without this database. Rows are copied, never
+statements.
 """
 
 import json
@@ -24,38 +24,37 @@ if TYPE_CHECKING:
 
 SCHEMA = "stillwatch_gateway"
 CHANNEL = "stillwatch_gateway"
-SPENT_CHANNEL = "stillwatch_spent"  # on which what accounts spend is told
-LOCK = 0x5711_F1EE  # ours, for PostgreSQL's advisory lock: two that start at once
+SPENT_CHANNEL = "stillwatch_spent"  # announces changes in what accounts spend
+LOCK = 0x5711_F1EE  # the key of our PostgreSQL advisory lock, for simultaneous starts
 CONNECT_S = 3  # seconds, libpq's connect_timeout
-SILENT_MS = 3_000  # milliseconds that the other host's kernel, or a lock, is waited for
-ANSWER_S = 8.0  # without a byte of an answer a server counts as lost: its kernel may live on without it
-LONG_ANSWER_S = 600.0  # the same where all of a state is written in one statement
-LATE_S = 5.0  # a gateway that said nothing for so long may be gone, or cut off
-AGAIN_S = 2.0  # a database that could not be reached is not tried again sooner by who writes
+SILENT_MS = 3_000  # longest wait, in milliseconds, for the other host's kernel or for a lock
+ANSWER_S = 8.0  # without a byte of an answer for so long a server counts as lost, even if its kernel responds
+LONG_ANSWER_S = 600.0  # the same for a statement that writes a whole state
+LATE_S = 5.0  # a gateway silent for so long may be gone, or cut off
+AGAIN_S = 2.0  # writers do not retry an unreachable database sooner
 _KINDS = {"N": "BIGINT", "T": "TEXT", "B": "BYTEA"}
-# SQLSTATE: the connection is lost, the server ends, has no room, or is a replica that nobody may write to
+# SQLSTATE: the connection is lost, the server is ending, is full, or is a read-only replica
 _LOST = ("08", "57P", "53", "25006")
-HISTORY = "history"  # in the copy's `meta`: marks of its last revisions
+HISTORY = "history"  # in the copy's `meta`: the marks of its last revisions
 KEPT_MARKS = 500
 
 
 class FleetUnreachable(StateError):
-    """The database of the fleet cannot be reached: nothing was changed, what is known stays in force."""
+    """The database of the fleet cannot be reached: nothing was changed, the known state remains in force."""
 
 
 class DatabaseWentBack(StateError):
-    """The database of the fleet does not know all that a gateway knows: an older copy, or a replica that had
-    not got everything, went on in its place."""
+    """The fleet's database lacks a gateway's changes: an older copy or an incomplete replica replaced it."""
 
 
 @dataclass(frozen=True)
 class SharedTable:
-    """A table that is the same in `state.db` and in PostgreSQL. Its first column is its key."""
+    """A table that exists in `state.db` and in PostgreSQL. Its first column is its key."""
 
     name: str
     columns: tuple[str, ...]
-    kinds: tuple[str, ...]  # N, T or B, for each column
-    where: str = "true"  # of the rows that are shared
+    kinds: tuple[str, ...]  # of each column: N, T or B
+    where: str = "true"  # selects the shared rows
 
     @property
     def key(self) -> str:
@@ -94,7 +93,7 @@ TABLES = (
 
 
 def m001_state(db: "psycopg.Connection[Any]") -> None:
-    """Begin: the fleet, its tables, and its gateways."""
+    """Create the fleet, its tables, and its gateways."""
     db.execute(
         """CREATE TABLE fleet (
             generation TEXT NOT NULL,
@@ -147,7 +146,7 @@ def m001_state(db: "psycopg.Connection[Any]") -> None:
 
 
 def _create_objects(db: "psycopg.Connection[Any]") -> None:
-    # Who writes objects locks its row. The life is drawn, so that a database that was begun anew is noticed.
+    # Writers of objects lock its row. The life is random, so that a re-created database is noticed.
     db.execute("CREATE TABLE objects_clock (value BIGINT NOT NULL, life TEXT NOT NULL)")
     db.execute("INSERT INTO objects_clock VALUES (0, %s)", (secrets.token_hex(8),))
     db.execute(
@@ -165,13 +164,12 @@ def _create_objects(db: "psycopg.Connection[Any]") -> None:
 
 
 def m002_blocks(db: "psycopg.Connection[Any]") -> None:
-    """Count days that slide. A gateway of an earlier version that still runs writes none of it."""
-    db.execute("ALTER TABLE spent ADD COLUMN blocks BIGINT[]")  # the slots of the row: see path/budgets.py
+    """Count sliding days. A running gateway of an earlier version writes none of it."""
+    db.execute("ALTER TABLE spent ADD COLUMN blocks BIGINT[]")  # the row's slots: see path/budgets.py
 
 
 def m003_history(db: "psycopg.Connection[Any]") -> None:
-    """Mark each revision, so that two histories with the same numbers are told apart. Earlier versions write
-    no mark, neither here nor in their copies."""
+    """Mark each revision, to distinguish histories with the same numbers. Earlier versions write no marks."""
     db.execute("CREATE TABLE history (revision BIGINT PRIMARY KEY, mark TEXT NOT NULL)")
 
 
@@ -180,7 +178,7 @@ MIGRATIONS = [m001_state, m002_blocks, m003_history]
 
 @dataclass(frozen=True)
 class FleetChanges:
-    """The rows that changed after one revision, up to another, with what the fleet is."""
+    """The rows changed between two revisions, and the fleet's version."""
 
     since: Version
     version: Version
@@ -190,32 +188,32 @@ class FleetChanges:
 
 @dataclass(frozen=True)
 class FleetGateway:
-    """One gateway of a fleet, as it last said."""
+    """One gateway of a fleet, as last reported."""
 
     name: str
     life: str
     host: str
     revision: int
     terms: str
-    silent_s: float  # since it said so, by the database's clock
+    silent_s: float  # since its report, by the database's clock
 
 
 class FleetDatabase:
-    """The way to a fleet's database. Each use opens a connection of its own; see `connect`."""
+    """Access to a fleet's database. Each use opens its own connection; see `connect`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._refused: tuple[float, FleetUnreachable] | None = None
-        self.no_turn: str | None = None  # why the last turn to write could not be had
+        self.no_turn: str | None = None  # why the last turn to write failed
 
     @contextmanager
     def connect(
         self, *, patient: bool = False, answer_s: float | None = None
     ) -> Iterator["psycopg.Connection[Any]"]:
-        """Lend a connection outside of any transaction. `patient`: also when it was just tried in vain.
+        """Open a connection outside of any transaction. `patient`: even if it just failed.
 
-        answer_s: how long an answer may take; None: as long as usual.
-        Raises: FleetUnreachable; StateError for what the database refuses.
+        answer_s: the longest wait for an answer; None: the usual. Raises: FleetUnreachable; StateError for
+        what the database refuses.
         """
         if self._refused is not None and not patient and time.monotonic() - self._refused[0] < AGAIN_S:
             raise self._refused[1]
@@ -249,14 +247,14 @@ class FleetDatabase:
 
     @contextmanager
     def turn(self) -> Iterator["FleetTurn"]:
-        """Wait for the turn to write, and have it. Without `FleetTurn.commit` nothing is changed.
+        """Wait for the turn to write, and hold it. Without `FleetTurn.commit` nothing is changed.
 
         Raises: FleetUnreachable, StateError.
         """
         with ExitStack() as ends:
             try:
                 db = ends.enter_context(self.connect())
-                ends.callback(_roll_back, db)  # what was not committed
+                ends.callback(_roll_back, db)  # whatever was not committed
                 with refuse_database_errors(self.url):
                     db.execute("BEGIN")
                     turn = FleetTurn(db)
@@ -273,7 +271,7 @@ def _roll_back(db: "psycopg.Connection[Any]") -> None:
 
 
 class FleetTurn:
-    """One gateway's turn to write: nobody else writes until its end."""
+    """One gateway's turn to write: no other writes until its end."""
 
     def __init__(self, db: "psycopg.Connection[Any]") -> None:
         self._db = db
@@ -282,11 +280,11 @@ class FleetTurn:
             raise StateError(f"the database holds no state ({SCHEMA}.fleet is empty): see docs/fleet.md")
 
     def changes(self, copy: sqlite3.Connection, since: Version) -> FleetChanges:
-        """Give what the copy, which is at `since`, lacks."""
+        """Return what the copy, which is at `since`, lacks."""
         return read_changes(self._db, since, read_marks(copy))
 
     def put(self, copy: sqlite3.Connection, revision: int) -> None:
-        """Put the rows here that were changed in the copy. Others see them when the turn ends."""
+        """Write the copy's changed rows to the database. Others see them when the turn ends."""
         for shared in TABLES:
             rows = _changed_rows(copy, shared)
             if rows:
@@ -296,7 +294,7 @@ class FleetTurn:
         self._db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 
     def commit(self) -> None:
-        """End the turn. Raises: FleetUnreachable where it cannot be told whether it was written."""
+        """End the turn. Raises: FleetUnreachable if it is unknown whether it was written."""
         import psycopg
 
         try:
@@ -312,8 +310,8 @@ class FleetTurn:
 
 
 def watch_changes(copy: sqlite3.Connection) -> None:
-    """Have this connection note which shared rows it changes: in tables and triggers of its own."""
-    # unique would not do: who writes says what then
+    """Make this connection record which shared rows it changes, in its own tables and triggers."""
+    # a UNIQUE column would not do: the writing statement decides the conflict rule
     copy.execute("CREATE TEMP TABLE changed (place TEXT, key)")
     for shared in TABLES:
         when = "" if shared.where == "true" else f"WHEN NEW.{shared.where}"
@@ -325,7 +323,7 @@ def watch_changes(copy: sqlite3.Connection) -> None:
 
 
 def take_up(copy: sqlite3.Connection, changes: FleetChanges) -> None:
-    """Put what others wrote into the copy, in the transaction that runs."""
+    """Apply others' changes to the copy, in the running transaction."""
     for shared in TABLES:
         if not changes.rows.get(shared.name):
             continue
@@ -339,17 +337,17 @@ def take_up(copy: sqlite3.Connection, changes: FleetChanges) -> None:
         )
     copy.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (changes.version.revision,))
     add_marks(copy, changes.marks)
-    copy.execute("DELETE FROM changed")  # changes are noted anew
+    copy.execute("DELETE FROM changed")  # recording starts afresh
 
 
 def read_marks(copy: sqlite3.Connection) -> dict[int, str]:
-    """Give the marks of the last revisions that a copy knows."""
+    """Return the marks of the last revisions that a copy knows."""
     row = copy.execute("SELECT value FROM meta WHERE name = ?", (HISTORY,)).fetchone()
     return {} if row is None else {int(revision): str(mark) for revision, mark in json.loads(row[0])}
 
 
 def add_marks(copy: sqlite3.Connection, marks: Mapping[int, str]) -> None:
-    """Note marks in a copy, in the transaction of what they mark."""
+    """Add marks to a copy, in the transaction that they mark."""
     if marks:
         known = sorted((read_marks(copy) | dict(marks)).items())[-KEPT_MARKS:]
         copy.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (HISTORY, json.dumps(known)))
@@ -363,7 +361,7 @@ def _changed_rows(copy: sqlite3.Connection, shared: SharedTable) -> list[tuple[A
 
 
 def put_everything(db: "psycopg.Connection[Any]", copy: sqlite3.Connection, revision: int) -> None:
-    """Put all shared rows of a state here."""
+    """Write all shared rows of a state to the database."""
     for shared in TABLES:
         rows = copy.execute(
             f"SELECT {', '.join(shared.columns)} FROM {shared.name} WHERE {shared.where}"
@@ -376,20 +374,20 @@ def put_everything(db: "psycopg.Connection[Any]", copy: sqlite3.Connection, revi
 
 
 def read_version(db: "psycopg.Connection[Any]") -> Version | None:
-    """Say what the fleet's state is now; None where there is none yet."""
+    """Return the fleet's present version; None if it has no state yet."""
     row = db.execute("SELECT generation, revision FROM fleet").fetchone()
     return None if row is None else Version(*row)
 
 
 def put_mark(db: "psycopg.Connection[Any]", revision: int) -> dict[int, str]:
-    """Draw the mark of a revision that is written now; give it."""
+    """Create and return the mark of a revision that is being written."""
     mark = {revision: secrets.token_hex(6)}
     put_marks(db, mark)
     return mark
 
 
 def put_marks(db: "psycopg.Connection[Any]", marks: Mapping[int, str]) -> None:
-    """Put the marks of revisions here."""
+    """Write the marks of revisions to the database."""
     db.execute(
         "INSERT INTO history SELECT * FROM unnest(%s::bigint[], %s::text[])"
         " ON CONFLICT (revision) DO UPDATE SET mark = excluded.mark",
@@ -400,9 +398,9 @@ def put_marks(db: "psycopg.Connection[Any]", marks: Mapping[int, str]) -> None:
 def read_changes(
     db: "psycopg.Connection[Any]", since: Version, known: Mapping[int, str] = MappingProxyType({})
 ) -> FleetChanges:
-    """Give what a copy lacks. In a transaction that sees one moment's state.
+    """Return what a copy lacks; call it in a transaction with a consistent snapshot.
 
-    known: marks of the copy's revisions. Raises: StateError where the copy is of another state, or newer than
+    known: marks of the copy's revisions. Raises: StateError if the copy is of another state, or newer than
     this one; DatabaseWentBack.
     """
     now = read_version(db)
@@ -442,16 +440,16 @@ def _mark_of(db: "psycopg.Connection[Any]", revision: int) -> str | None:
 
 
 def bring_back(db: "psycopg.Connection[Any]", copy: sqlite3.Connection, copied: Version) -> int | None:
-    """Write into a database that went back what a copy knows later, where nobody has changed it since.
+    """Write a copy's later changes into a database that went back, if nobody has changed it since.
 
-    In a transaction. Gives the revision that it had gone back to; None where nothing was written.
+    In a transaction. Returns the revision that it had gone back to; None if nothing was written.
     """
     row = db.execute("SELECT generation, revision FROM fleet FOR UPDATE").fetchone()
     known = read_marks(copy)
     if row is None or row[0] != copied.generation or row[1] >= copied.revision:
         return None
     if known.get(row[1]) is None or known[row[1]] != _mark_of(db, row[1]):
-        return None  # changed since, or so old that nobody can tell
+        return None  # changed since, or too old to be compared
     put_everything(db, copy, copied.revision)
     put_marks(db, {revision: mark for revision, mark in known.items() if revision > row[1]})
     db.execute("UPDATE fleet SET revision = %s", (copied.revision,))
@@ -504,16 +502,16 @@ def read_gateways(db: "psycopg.Connection[Any]") -> list[FleetGateway]:
 
 
 def read_clock(db: "psycopg.Connection[Any]") -> float:
-    """Give the database's time, in seconds since 1970."""
+    """Return the database's time, in seconds since 1970."""
     row = db.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
     assert row is not None
     return float(row[0])
 
 
 def say_alive(db: "psycopg.Connection[Any]", me: FleetGateway, life_before: str) -> bool:
-    """Note what a gateway goes by. False where another one of its name is alive.
+    """Record what a gateway applies. False if another one of its name is alive.
 
-    life_before: its own, before it was started anew; whoever holds the folder knows that it is over.
+    life_before: its own, before its restart; the holder of the folder knows that it has ended.
     """
     done = db.execute(
         "INSERT INTO gateways VALUES (%s, %s, %s, %s, %s, clock_timestamp()) ON CONFLICT (name) DO UPDATE SET"
@@ -526,7 +524,7 @@ def say_alive(db: "psycopg.Connection[Any]", me: FleetGateway, life_before: str)
 
 
 def leave(db: "psycopg.Connection[Any]", name: str, life: str | None = None) -> bool:
-    """Forget a gateway; only in that life of it, where one is given."""
+    """Forget a gateway; with `life`, only in that life of it."""
     done = db.execute(
         "DELETE FROM gateways WHERE name = %s AND (%s::text IS NULL OR life = %s)", (name, life, life)
     )
@@ -534,7 +532,7 @@ def leave(db: "psycopg.Connection[Any]", name: str, life: str | None = None) -> 
 
 
 def behind_in(gateways: Iterable[FleetGateway], revision: int) -> list[str]:
-    """Name the gateways that do not go by a revision, or a later one, each with what it has."""
+    """Name the gateways that do not apply a revision or a later one, each with its own."""
     return [
         f"gateway {member.name} goes by revision {member.revision}"
         + (f" and gave no sign for {member.silent_s:.0f} s" if member.silent_s > LATE_S else "")
@@ -547,12 +545,12 @@ def behind_in(gateways: Iterable[FleetGateway], revision: int) -> list[str]:
 
 
 def psycopg_url(url: str) -> str:
-    """Give a database URL as libpq reads it."""
+    """Convert a database URL to libpq's form."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 def make_tables(db: "psycopg.Connection[Any]") -> None:
-    """Bring the tables to the newest shape. Raises: StateError for those of a newer version."""
+    """Migrate the tables to the newest shape. Raises: StateError for those of a newer version."""
     with db.transaction():
         db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         if db.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (SCHEMA,)).fetchone() is None:
@@ -576,7 +574,7 @@ def make_tables(db: "psycopg.Connection[Any]") -> None:
 
 @contextmanager
 def refuse_database_errors(url: str) -> Iterator[None]:
-    """FleetTurn the database's errors into ours."""
+    """Convert the database's errors to ours."""
     import psycopg
 
     try:
@@ -593,5 +591,5 @@ def refuse_database_errors(url: str) -> Iterator[None]:
 
 
 def one_line(why: object) -> str:
-    """Give an error's words on one line."""
+    """Return an error's text on one line."""
     return " ".join(str(why).split())

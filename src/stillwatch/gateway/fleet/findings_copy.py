@@ -1,9 +1,8 @@
-"""The findings of a fleet with an object store: put up where the detector runs, taken down elsewhere.
+"""The findings of a fleet with an object store: uploaded where the detector runs, downloaded elsewhere.
 
-A publication is a list of files under the number of the lease and a number of its own. Whoever holds the
-lease later has a higher one, so that what a replaced detector still puts up is older by its name, and is not
-taken.
-A detector begins when its gateway has the newest publication.
+A publication is a list of files under the number of the lease and its own number. A later lease has a higher
+number, so whatever a replaced detector still uploads has an older name and is ignored. A detector starts once
+its gateway has the newest publication.
 """
 
 import json
@@ -19,34 +18,34 @@ from stillwatch.gateway.fleet.storage import COPY, read_notes, write_notes
 from stillwatch.gateway.fleet.store import CODE, PROCESS, DamagedObject, ObjectGone, ObjectStore, StoredObject
 from stillwatch.gateway.folder import Folder
 
-STATE = "live.npz"  # it names other files: it comes after them
+STATE = "live.npz"  # refers to other files, so it is written last
 ENDING = ".json"
 _NUMBER = re.compile(r"\d{16}", re.ASCII)
 _LIST = re.compile(rf"detector/(\d{{16}})/(\d{{10}})\.{CODE}\.json", re.ASCII)
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", re.ASCII)
 
-Sign = tuple[int, int, int]  # what moves when a file is replaced: inode, size, time
+Sign = tuple[int, int, int]  # changes when a file is replaced: inode, size, time
 Files = dict[str, tuple[str, int]]  # of a publication: path below `detector` -> object, bytes
 
 
 class FindingsCopy:
-    """The folder `detector` of one gateway, and its likeness in the store."""
+    """The folder `detector` of one gateway, and its copy in the store."""
 
     def __init__(self, folder: Folder, store: ObjectStore) -> None:
         self.folder, self.store = folder, store
         self.root = folder.path / COPY / "detector"
-        self.lease: int | None = None  # the lease under which this gateway's files are the newest
-        self.damaged: list[str] = []  # publications that were not taken: why
+        self.lease: int | None = None  # under which this gateway's files are the newest
+        self.damaged: list[str] = []  # reasons why publications were ignored
         base = read_notes(folder, store).get("findings")
         self._base = (int(base[0]), int(base[1])) if isinstance(base, list) else (0, 0)
         self._known: dict[str, tuple[Sign, str, int]] = {}  # file -> sign, object, bytes
         self._put: dict[str, Sign] | None = None  # files of the last publication
         lease = heartbeat.read(folder.run / f"{PROCESS}.json").get("findings_of")
         if isinstance(lease, int) and lease == held_number(folder.run):
-            self.lease = lease  # this process alone was started again
+            self.lease = lease  # only this process was restarted
 
     def follow(self, number: int | None) -> None:
-        """Take the newest publication, unless this gateway's detector has begun to make its own."""
+        """Download the newest publication, unless this gateway's detector writes its own."""
         if number is not None and number == self.lease:
             return
         self.lease = None
@@ -57,15 +56,15 @@ class FindingsCopy:
             try:
                 self._take(base, listed)
                 break
-            except DamagedObject as why:  # of somebody else: then the one before is the newest
+            except DamagedObject as why:  # not of this fleet: the one before is the newest
                 self.damaged.append(str(why))
             except ObjectGone:
-                return  # it was replaced meanwhile
+                return  # replaced meanwhile
         if number is not None and held_number(self.folder.run) == number:
             self._put, self.lease = None, number
 
     def _publications(self) -> Iterator[tuple[tuple[int, int], StoredObject]]:
-        """What was published, the newest first, by the numbers of lease and publication."""
+        """Yield the publications, newest first, with the numbers of lease and publication."""
         for number in reversed([name for name in self.store.folders("detector") if _NUMBER.fullmatch(name)]):
             lists = [
                 ((int(named[1]), int(named[2])), listed)
@@ -91,7 +90,7 @@ class FindingsCopy:
         self._keep_base(base)
 
     def publish(self, number: int | None) -> None:
-        """Put up what the detector here wrote, where it is not there yet."""
+        """Upload what the detector here wrote, if the store does not have it yet."""
         if number is None or number != self.lease:
             return
         here = self._here()
@@ -106,7 +105,7 @@ class FindingsCopy:
                     known = self._known[name] = (here[name], new.name, new.bytes)
                 files[name] = known[1:]
         except FileNotFoundError:
-            return  # the detector is at work: the next time
+            return  # the detector is writing: next time
         now = self._here()
         if now.get(STATE) != here.get(STATE) or held_number(self.folder.run) != number:
             return
@@ -122,7 +121,7 @@ class FindingsCopy:
         write_notes(self.folder, self.store, findings=list(base))
 
     def _clear(self, base: tuple[int, int], files: Files) -> None:
-        """Delete what no later publication names. The last but one stays: somebody may be taking it."""
+        """Delete files that no later publication lists. The last but one stays: it may be in use."""
         number, at = base
         needed = {full for full, _ in files.values()}
         there = list(self.store.objects(f"detector/{number:016d}"))
@@ -136,13 +135,13 @@ class FindingsCopy:
             named = _LIST.fullmatch(stored.name)
             if int(named[2]) < at - 1 if named else stored.name not in needed:
                 self.store.delete(stored.name)
-        if at > 1:  # everybody has had the time to see the first of this lease; a late one may put more there
+        if at > 1:  # all gateways have had time to see this lease's first; a late one may upload more there
             for older in self.store.folders("detector"):
                 if _NUMBER.fullmatch(older) and int(older) < number:
                     self.store.delete_below(f"detector/{older}")
 
     def _here(self) -> dict[str, Sign]:
-        """What lies here, by name, without what is being written."""
+        """Return the files here, by name, without unfinished ones."""
         signs: dict[str, Sign] = {}
         for at, _, names in os.walk(self.root):
             for file in names:

@@ -1,7 +1,7 @@
-"""Follows the fleet's state for one gateway: takes up what others wrote, and says how far it is.
+"""Follows the fleet's state for one gateway: applies others' changes, and reports its progress.
 
-PostgreSQL tells of a change at once (LISTEN); a look each half second finds what was told while nobody
-listened. It writes nothing but its own row. Serving does not depend on it.
+PostgreSQL announces changes at once (LISTEN); a check each half second finds missed announcements. It writes
+nothing but its own row. Serving does not depend on it.
 """
 
 import socket
@@ -31,10 +31,10 @@ from stillwatch.gateway.folder import Folder
 if TYPE_CHECKING:
     import psycopg
 
-LOOK_S = 0.5  # the longest time between two looks
-SOON_S = 0.02  # until the next look at workers that are about to take up a change
-ALIVE_S = 1.0  # how often it says that it is there
-TURN_S = 10.0  # how often it sees whether a change could be written: all connections may be in use, or a lock
+LOOK_S = 0.5  # the longest time between two checks
+SOON_S = 0.02  # until the next check of workers that are about to apply a change
+ALIVE_S = 1.0  # between two reports that it is alive
+TURN_S = 10.0  # between two tests whether a change could be written: all connections may be in use, or a lock
 
 
 class FleetFollower(FleetPart):
@@ -57,10 +57,10 @@ class FleetFollower(FleetPart):
         self.life, self._life_before = state.begin_life()
         self._me = FleetGateway(name, self.life, socket.gethostname(), -1, "", 0.0)
         self._said_s = self._ahead_s = self._turn_s = 0.0
-        self.stays = False  # its workers serve on for the gateway that follows: others wait for them
+        self.stays = False  # its workers serve on for its successor: others wait for them
 
     def says(self, parts: Iterable[FleetPart]) -> dict[str, Any]:
-        """Give the fleet's part of the supervisor's heartbeat. `parts`: all that belong to it."""
+        """Return the fleet's part of the supervisor's heartbeat. `parts`: all that belong to it."""
         return {
             "error": next((part.error for part in parts if part.error), None) or self._no_turn(),
             "name": self._me.name,
@@ -78,14 +78,14 @@ class FleetFollower(FleetPart):
         return None if self.state.fleet is None else self.state.fleet.no_turn
 
     def _try_turn(self) -> None:
-        """See whether a change could be written, without one."""
+        """Test whether a change could be written, without writing one."""
         with suppress(StateError):
             if self.state.fleet is not None:
                 with self.state.fleet.turn():
                     pass
 
     def step(self, db: "psycopg.Connection[Any]") -> float:
-        """Take up what is new, and say what all of the gateway's processes go by."""
+        """Apply new changes, and report the revision that all of the gateway's processes apply."""
         catch_up(self.state, db, self._tell)
         version = self.state.version()
         late = bool(behind(self.folder, version))
@@ -95,7 +95,7 @@ class FleetFollower(FleetPart):
                 raise StateError(
                     f"another gateway is called {now.name}, too: start this one with another --gateway NAME"
                 )
-            if not self._said_s:  # others divide what is left of a budget by one more from now on
+            if not self._said_s:  # from now on others divide a budget's rest by one more
                 db.execute("SELECT pg_notify(%s, '')", (SPENT_CHANNEL,))
             self._me, self._said_s = now, time.monotonic()
             self._life_before = self._me.life

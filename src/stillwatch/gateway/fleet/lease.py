@@ -1,8 +1,8 @@
-"""Who of a fleet runs the one detector and applies the ladder: whoever holds a lease in the database.
+"""The lease in the database that decides which gateway of a fleet runs the detector and applies the ladder.
 
-A lease ends by the database's clock. Its holder counts by its own, from before it asked, and stops earlier:
-two never hold it at once, however their clocks differ. The detector looks at the end of the lease itself
-before it writes (`holds`), so that a supervisor that hangs does no harm.
+A lease ends by the database's clock. Its holder counts by its own, from before the request, and stops
+earlier: two never hold it at once, however their clocks differ. The detector checks the end of the lease
+itself before it writes (`holds`), so that a hanging supervisor does no harm.
 """
 
 import os
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 CHANNEL = "stillwatch_lease"
 LEASE_S = 15.0  # from the last renewal, by the database's clock
 RENEW_S = 3.0
-MARGIN_S = 4.0  # that the holder stops before the end: for the detector to end, and for clocks' drift
-FILE = "lease"  # in `run`: until when it is held, in seconds since the host's start, and its number
+MARGIN_S = 4.0  # the holder stops this early: for the detector to end, and for clock drift
+FILE = "lease"  # in `run`: the lease's end, in seconds since the host's start, and its number
 DETECTOR = "detector"
 
 
 def now_s() -> float:
-    """Seconds that go on while the machine sleeps, as the database's clock does; macOS's monotonic do."""
+    """Return seconds that include a machine's sleep, like the database's (so does macOS's monotonic)."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -40,19 +40,19 @@ class Lease(FleetPart):
         self, folder: Folder, url: str, gateway: str, life: str, tell: Callable[[str], None]
     ) -> None:
         super().__init__(url, tell)
-        self.holder: str | None = None  # the gateway that holds it, as far as is known
+        self.holder: str | None = None  # the gateway that holds it, if known
         self._gateway, self._life = gateway, life
         self._file = folder.run / FILE
         self._until_s = 0.0
-        self.number = 0  # when it was taken, by the database's clock: whoever takes it next has a higher one
+        self.number = 0  # the time it was taken, by the database's clock: later holders have higher ones
         self._write(0.0)
 
     def is_held(self) -> bool:
-        """Whether this gateway holds it now."""
+        """Return whether this gateway holds it now."""
         return now_s() < self._until_s
 
     def step(self, db: "psycopg.Connection[Any]") -> float:
-        """Take or renew it where nobody else holds it."""
+        """Take or renew the lease if no other gateway holds it."""
         asked_s, had = now_s(), self.is_held()
         done = db.execute(
             "INSERT INTO leases VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))"
@@ -74,7 +74,7 @@ class Lease(FleetPart):
         return RENEW_S
 
     def end(self, db: "psycopg.Connection[Any]") -> None:
-        """Give it back. The detector has ended by now."""
+        """Release it. The detector has ended by now."""
         self._write(0.0)
         db.execute("DELETE FROM leases WHERE name = %s AND life = %s", (DETECTOR, self._life))
         db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
@@ -83,16 +83,16 @@ class Lease(FleetPart):
         temporary = self._file.with_suffix(f".{os.getpid()}")
         temporary.write_text(f"{until_s:.3f} {self.number}\n", encoding="ascii")
         os.replace(temporary, self._file)
-        self._until_s = until_s  # last: the detector knows it before it is started
+        self._until_s = until_s  # last: the detector can read the file before it is started
 
 
 def holds(run: Path) -> bool:
-    """Whether the gateway of a `run` folder holds the lease now, for another process than the supervisor."""
+    """Return whether the gateway of a `run` folder holds the lease now; for other processes."""
     return held_number(run) is not None
 
 
 def held_number(run: Path) -> int | None:
-    """Give the lease's number where the gateway of a `run` folder holds it now."""
+    """Return the lease's number if the gateway of a `run` folder holds it now."""
     try:
         until_s, number = (run / FILE).read_text(encoding="ascii").split()
         return int(number) if now_s() < float(until_s) else None

@@ -1,7 +1,7 @@
-"""How a gateway's folder becomes one of a fleet, and a whole copy of its state; and how it leaves.
+"""How a gateway's folder joins a fleet, becomes a full copy of its state, and leaves.
 
-The first gateway brings its state along. A folder with keys or standings of its own does not join a fleet
-that has a state: nothing is mixed and nothing is lost. It serves nobody.
+The first gateway contributes its state. A folder with its own keys or enforcement statuses cannot join a
+fleet that has a state: nothing is mixed and nothing is lost.
 """
 
 import sqlite3
@@ -30,22 +30,22 @@ from stillwatch.gateway.fleet.database import (
 )
 from stillwatch.gateway.folder import derive
 
-LEFT = "left_fleet"  # in `meta`: the revision with which a copy became a state of its own
+LEFT = "left_fleet"  # in `meta`: the revision at which a copy became a separate state
 _OWN = "SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM changes)"
 
 
 def join(state: ControlState, url: str) -> str | None:
-    """Make a folder's state the fleet's, or a copy of it. Gives what is worth a warning.
+    """Make a folder's state the fleet's, or a copy of it. Returns a warning, if any.
 
-    Raises: StateError where it cannot join. A folder that is a member already begins with what it knows where
-    the database is away.
+    Raises: StateError if it cannot join. A folder that is already a member starts with its own copy if the
+    database is away.
     """
     database = FleetDatabase(url)
     try:
         with database.connect(patient=True, answer_s=LONG_ANSWER_S) as db:
             make_tables(db)
             with db.transaction():
-                db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))  # of two that begin a fleet, one does
+                db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))  # of two that start a fleet, one does
                 fleet = db.execute("SELECT generation, revision, shape, secret FROM fleet").fetchone()
                 _check(fleet, state)
                 with state.rewriting() as (copy, version):
@@ -76,7 +76,7 @@ def _begins_with(state: ControlState, why: StateError) -> str:
 
 
 def leave_fleet(state: ControlState) -> bool:
-    """Make a copy a state of its own again. Gives whether it was one."""
+    """Make a copy a separate state again. Returns whether it was a copy."""
     if state.fleet is None:
         return False
     with state.rewriting() as (copy, version):
@@ -87,10 +87,10 @@ def leave_fleet(state: ControlState) -> bool:
 
 
 def catch_up(state: ControlState, db: Any = None, tell: Callable[[str], None] = lambda _: None) -> bool:
-    """Take up what others wrote, by a connection of ours or the one given. Gives whether there was anything.
+    """Read others' changes, on a new connection or the given one. Returns whether there were any.
 
-    A database that lost its last changes, and that nobody has changed since, gets them again from here;
-    `tell` is told. Raises: StateError, FleetUnreachable; what is known stays.
+    A database that lost its last changes, and was not changed since, is given them again from here; `tell`
+    reports it. Raises: StateError, FleetUnreachable; the present state stays.
     """
     if state.fleet is None:
         return False
@@ -117,11 +117,11 @@ def catch_up(state: ControlState, db: Any = None, tell: Callable[[str], None] = 
 
 
 def _bring_back(state: ControlState, db: Any) -> int | None:
-    """Write into a database that went back what is known here. No change of its own: others may know more."""
+    """Restore this copy to a database that went back. It makes no change of its own: others may know more."""
     before_s, db.answer_s = db.answer_s, LONG_ANSWER_S
     try:
         with db.transaction():
-            db.execute("SELECT 1 FROM fleet FOR UPDATE")  # who writes takes its turn first, then its copy
+            db.execute("SELECT 1 FROM fleet FOR UPDATE")  # lock order as in writers: fleet, then copy
             version = state.version()
             with state.reading() as copy:
                 return bring_back(db, copy, version)
@@ -150,17 +150,17 @@ def _secret_digest(state: ControlState) -> str:
 
 
 def _bring_along(db: Any, copy: sqlite3.Connection, version: Version, secret: str) -> None:
-    """Begin a fleet with the state of this gateway."""
+    """Start a fleet with the state of this gateway."""
     row = (version.generation, version.revision, len(MIGRATIONS), secret)
     db.execute("INSERT INTO fleet VALUES (%s, %s, %s, %s)", row)
-    put_marks(db, read_marks(copy))  # of one that was begun anew: others know them
+    put_marks(db, read_marks(copy))  # of a fleet that was started again: others know these marks
     if version.revision not in read_marks(copy):
         add_marks(copy, put_mark(db, version.revision))
     put_everything(db, copy, version.revision)
 
 
 def _become_copy(db: Any, copy: sqlite3.Connection, own: Version, generation: str, url: str) -> None:
-    """Take the fleet's state where there is none of one's own; else it must be the fleet's already."""
+    """Copy the fleet's state if this folder has none; else it must be the fleet's already."""
     left = copy.execute("SELECT value FROM meta WHERE name = ?", (LEFT,)).fetchone()
     if left is not None and left[0] != own.revision:
         raise StateError(
@@ -185,7 +185,7 @@ def _become_copy(db: Any, copy: sqlite3.Connection, own: Version, generation: st
 
 
 def _forget_events(copy: sqlite3.Connection) -> None:
-    """Take out the events of a state that nobody used: its tables let nobody do that by mistake."""
+    """Delete the events of an unused state, which a trigger protects against deletion by mistake."""
     made = copy.execute("SELECT sql FROM sqlite_master WHERE name = 'events_stay'").fetchone()[0]
     copy.execute("DROP TRIGGER events_stay")
     copy.execute("DELETE FROM events")

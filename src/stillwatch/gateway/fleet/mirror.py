@@ -1,9 +1,9 @@
-"""The process that stands between a gateway's folder and its fleet's object store, where it has one.
+"""The process that synchronises a gateway's folder with its fleet's object store, if there is one.
 
-It puts up what this gateway wrote, takes down what the others did, and carries the findings from the gateway
-that holds the lease to the rest. Everything else goes on as with a shared folder: `segments` and `detector`
-are links into `shared/`, a copy on this gateway's disk. Killed at any moment it loses and doubles nothing:
-what is to be done follows from what lies here and there.
+It uploads what this gateway wrote, downloads what the others did, and carries the findings from the gateway
+that holds the lease to the rest. Everything else works as with a shared folder: `segments` and `detector` are
+links into `shared/`, a copy on this gateway's disk. Killed at any moment it loses and duplicates nothing:
+what to do follows from the files on both sides.
 """
 
 import os
@@ -46,18 +46,16 @@ from stillwatch.units import utc_us
 
 ENDING = ".parquet"
 PERIOD_S = 1.0
-LISTS_S = 2.0  # between two looks for what others write in this hour, where the detector runs
-STANDBY_LISTS_S = (
-    10.0  # elsewhere, and anywhere for who they are and for earlier hours: a list costs as a write
-)
-EVERYTHING_S = 600.0  # between two looks at every hour there is
-LATE = timedelta(minutes=10)  # after its end an hour is still looked at each time: it is merged after five
-AHEAD = timedelta(minutes=1)  # clocks of other hosts
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between two tries while the store is away
-PUT_S = 10.0  # put up without looking at anything else
-LAST_S = 8.0  # that recorder and detector are waited for at the end
-HANGS_S = 180.0  # no byte moved in the middle of a step: it is ended and started again
-SETTLED_NS = 2_000_000_000  # a folder's time may stand still for that long while something is written
+LISTS_S = 2.0  # between two listings of others' current hour, where the detector runs
+STANDBY_LISTS_S = 10.0  # elsewhere, and for gateways and earlier hours: a list costs as much as a write
+EVERYTHING_S = 600.0  # between two listings of all hours
+LATE = timedelta(minutes=10)  # after its end, an hour is still listed each time; it is merged after five
+AHEAD = timedelta(minutes=1)  # of other hosts' clocks
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between two attempts while the store is away
+PUT_S = 10.0  # of uploads before anything else is done
+LAST_S = 8.0  # wait for recorder and detector at the end
+HANGS_S = 180.0  # no byte moved in the middle of a step: the process is restarted
+SETTLED_NS = 2_000_000_000  # a folder's time may not change for so long while something is written
 MOST_NAMED = 10
 _OBJECT = re.compile(
     rf"segments/({GATEWAY_NAME})/(\d{{4}}-\d\d-\d\dT\d\d)/(\d{{10}}-\d{{10}})\.{CODE}\.parquet", re.ASCII
@@ -77,13 +75,13 @@ class LocalSegment:
 
 @dataclass
 class LocalSegments:
-    """The segments below one folder. Hours in which nothing was moved are not read again."""
+    """The segments below one folder. Unchanged hours are not read again."""
 
     root: Path
     _hours: dict[str, tuple[int, list[LocalSegment]]] = field(default_factory=dict)
 
     def look(self) -> dict[str, LocalSegment]:
-        """Give all that are whole, by stem, in order of their numbers."""
+        """Return all that are whole, by stem, in order of their numbers."""
         now_ns, hours = time.time_ns(), {}
         for entry in sorted(self.root.iterdir()) if self.root.is_dir() else ():
             if not _is_hour(entry.name):
@@ -106,7 +104,7 @@ def _segments_of(hour: Path) -> Iterator[LocalSegment]:
         named = segment(path)
         if named is None:
             continue
-        with suppress(FileNotFoundError):  # merged in this moment
+        with suppress(FileNotFoundError):  # merged just now
             file_stat = path.stat()
             yield LocalSegment(named, f"{hour.name}/{path.stem}", file_stat.st_size, file_stat.st_mtime_ns)
 
@@ -118,11 +116,11 @@ def _is_hour(text: str) -> bool:
         return False
 
 
-Listing = dict[str, list[StoredObject]]  # by stem; several of one stem only while one replaces another
+Listing = dict[str, list[StoredObject]]  # by stem; several of one stem only during a replacement
 
 
 class Mirror:
-    """One gateway's traffic with the store. `step` does what is due; nothing is lost between two."""
+    """One gateway's traffic with the store. `step` does what is due; nothing is lost between two steps."""
 
     def __init__(
         self, folder: Folder, settings: GatewaySettings, now: Callable[[], datetime] = clock.now
@@ -136,15 +134,15 @@ class Mirror:
         self.lag_s = 0.0
         self.error: str | None = "has not reached the object store yet"
         self._is_short = False  # of disk
-        self._damaged: dict[str, str] = {}  # objects that were not taken: why
+        self._damaged: dict[str, str] = {}  # objects that were ignored -> why
         self._foreign: set[str] = set()
-        self._lost: set[str] = set()  # own segments that are in the store alone: seen once
+        self._lost: set[str] = set()  # own segments that are only in the store: seen once
         self._roots: dict[str, LocalSegments] = {}
-        self._stored: Listing | None = None  # own
+        self._stored: Listing | None = None  # own segments
         self.everything_s = self.listed_s = self.others_s = float("-inf")
-        self._is_late = False  # something moved in an hour that others do not look at each time
-        self._others: dict[str, str] = {}  # the other gateways: what each says of such hours
-        self._news: dict[str, str] = {}  # what of that this one has gone by
+        self._is_late = False  # something changed in an hour that others do not list each time
+        self._others: dict[str, str] = {}  # the other gateways -> their newest notice of such a change
+        self._news: dict[str, str] = {}  # the same, as this gateway has processed it
         self._retention: Retention | None = None
         self.findings = FindingsCopy(folder, self.store)
 
@@ -152,13 +150,13 @@ class Mirror:
         self.moved_s = time.monotonic()
 
     def step(self) -> None:
-        """Do what is due. Raises: StoreError, StoreAway, OSError; it is tried again from the start."""
+        """Do what is due. Raises: StoreError, StoreAway, OSError; the next call starts afresh."""
         number = held_number(self.folder.run)
         everything = self._stored is None or time.monotonic() - self.everything_s > EVERYTHING_S
         if everything:
             if self._stored is None:
-                self._is_late = True  # it may have been killed before it said so
-                for half in (self.folder.path / COPY).rglob(f"*{HALF}"):  # or while it took a file down
+                self._is_late = True  # it may have been killed before it reported this
+                for half in (self.folder.path / COPY).rglob(f"*{HALF}"):  # or during a download
                     half.unlink()
             enter_store(self.folder, self.store, self.gateway)
             self._foreign.clear()
@@ -187,7 +185,7 @@ class Mirror:
         return self._roots.setdefault(gateway, LocalSegments(root))
 
     def _put_own(self) -> None:
-        """Put up what is not there yet, the oldest first."""
+        """Upload what is not in the store, oldest first."""
         assert self._stored is not None
         began_s = time.monotonic()
         waiting = [local for local in self._local(self.gateway).look().values() if self._is_to_put(local)]
@@ -200,7 +198,7 @@ class Mirror:
                     f"segments/{self.gateway}/{oldest.stem}: the store holds another segment of these "
                     "numbers; nothing more is put up. Start this gateway with another --gateway NAME"
                 )
-            with suppress(FileNotFoundError):  # merged or let go in this moment
+            with suppress(FileNotFoundError):  # merged or deleted just now
                 new = self.store.put_file(
                     f"segments/{self.gateway}/{oldest.stem}", oldest.segment.path, ENDING
                 )
@@ -219,14 +217,14 @@ class Mirror:
         self.lag_s = max(0.0, (time.time_ns() - oldest_ns) / 1e9)
 
     def count_waiting(self) -> None:
-        """Count what is to be put up, while the store is away."""
+        """Count what waits for upload, while the store is away."""
         if self._stored is not None:
             self._count(
                 [local for local in self._local(self.gateway).look().values() if self._is_to_put(local)]
             )
 
     def _is_to_put(self, local: LocalSegment) -> bool:
-        """Whether it is not in the store as it is here. Texts that are let go make a file smaller."""
+        """Return whether the store lacks it in its present form. A file without its texts is smaller."""
         assert self._stored is not None
         return all(stored.bytes != local.bytes for stored in self._stored.get(local.stem, []))
 
@@ -235,7 +233,7 @@ class Mirror:
         return self._now() - hour - timedelta(hours=1)
 
     def _is_rewritten(self, local: LocalSegment) -> bool:
-        """Whether the recorder may have written it anew, without its texts or rows."""
+        """Return whether the recorder may have rewritten it without its texts or rows."""
         retention = self._retention
         return retention is not None and self._age(local.stem) > timedelta(
             days=min(retention.text_days, retention.sketch_days)
@@ -245,9 +243,9 @@ class Mirror:
         return self._retention is not None and self._age(stem) > timedelta(days=self._retention.sketch_days)
 
     def _take_away(self) -> None:
-        """Delete in the store what was merged into others, and what the terms keep no longer.
+        """Delete in the store what was merged, and what retention no longer allows.
 
-        What is gone here for no such reason is taken down again.
+        A segment that is missing here for neither reason is downloaded again.
         """
         assert self._stored is not None
         local = self._local(self.gateway).look()
@@ -263,7 +261,7 @@ class Mirror:
                 hours.add(stem.partition("/")[0])
             elif not (usable := self._usable(self._stored[stem])):
                 continue
-            elif stem in self._lost:  # at two looks: no merge lies between them
+            elif stem in self._lost:  # in two steps: no merge lies between them
                 newest = max(usable, key=lambda stored: stored.at_ns)
                 self._take(newest, self._local(self.gateway).root / f"{stem}{ENDING}")
             else:
@@ -279,7 +277,7 @@ class Mirror:
         self._is_late |= stem.partition("/")[0] not in self._recent_hours()
 
     def _say_what_is_late(self) -> None:
-        """Have the others look at every hour of this gateway: one of those before has changed."""
+        """Make the others list every hour of this gateway, as an earlier one has changed."""
         if not self._is_late:
             return
         before = list(self.store.objects(f"news/{self.gateway}"))
@@ -291,7 +289,7 @@ class Mirror:
     # --- what others wrote ---
 
     def _list(self, below: str) -> Listing:
-        """What there is of segments, by stem. What is none is remembered by its name."""
+        """Return the stored segments, by stem. The names of other objects are remembered."""
         listing: Listing = {}
         for stored in self.store.objects(below):
             if (named := _OBJECT.fullmatch(stored.name)) and _is_hour(named[2]):
@@ -334,7 +332,7 @@ class Mirror:
         local = copies.look()
         spans = [copied.segment for copied in local.values()]
         damaged = -1
-        # one that is not of this fleet must not stand for those that are
+        # an object of another fleet must not cover this fleet's own
         while damaged != len(self._damaged):
             damaged = len(self._damaged)
             usable = {stem: self._usable(files) for stem, files in listing.items() if self._usable(files)}
@@ -353,7 +351,7 @@ class Mirror:
             for path in hour.glob(f"*{ENDING}"):
                 stem = f"{hour.name}/{path.stem}"
                 if segment(path) is not None and (stem not in local or (everything and self._is_over(stem))):
-                    path.unlink()  # it went into another, or is over
+                    path.unlink()  # merged into another, or past retention
             if everything and not any(hour.iterdir()):
                 hour.rmdir()
 
@@ -363,7 +361,7 @@ class Mirror:
     def _take(self, stored: StoredObject, path: Path) -> None:
         disk = shutil.disk_usage(self.folder.path)
         if disk.free - stored.bytes < max(LOW_DISK_BYTES, int(disk.total * LOW_DISK_SHARE)):
-            self._is_short = True  # what is left is for what this gateway captures
+            self._is_short = True  # the remaining space is for what this gateway captures
             return
         try:
             self.store.take(stored.name, path, ENDING)
@@ -371,12 +369,12 @@ class Mirror:
         except DamagedObject as why:
             self._damaged[stored.name] = str(why)
         except ObjectGone:
-            return  # it went into another one meanwhile: that is taken the next time
+            return  # merged meanwhile: the merged one is downloaded next time
 
-    # --- what it says ---
+    # --- its heartbeat ---
 
     def says(self) -> dict[str, Any]:
-        """Give what its heartbeat says. Called from another thread."""
+        """Return the contents of its heartbeat. Called from another thread."""
         foreign = [f"{name}: not of this fleet" for name in list(self._foreign)]
         strange = [*list(self._damaged.values()), *self.findings.damaged, *foreign]
         return {
@@ -394,13 +392,13 @@ class Mirror:
 
 
 def _is_covered(stem: str, spans: list[Segment]) -> bool:
-    """Whether its numbers lie in one of the segments."""
+    """Return whether its numbers lie in one of the segments."""
     first, _, last = stem.partition("/")[2].partition("-")
     return any(span.first <= int(first) and int(last) <= span.last for span in spans)
 
 
 def _retention(folder: Folder) -> Retention | None:
-    """What the terms say; None where they cannot be read: then nothing is let go."""
+    """Return the policy's retention; None if it cannot be read, so that nothing is deleted."""
     try:
         return open_terms(folder, keeps_history=False).terms.retention
     except StillwatchError:
@@ -408,7 +406,7 @@ def _retention(folder: Folder) -> Retention | None:
 
 
 class _TransferPulse(threading.Thread):
-    """Beats while a step runs, and ends the process when no byte moves for long."""
+    """Sends heartbeats while a step runs, and ends the process if no byte moves for long."""
 
     def __init__(self, mirror: Mirror) -> None:
         super().__init__(name="pulse", daemon=True)
@@ -425,7 +423,7 @@ class _TransferPulse(threading.Thread):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def beat(self) -> None:
-        with suppress(OSError):  # seen from outside: the beat is missing
+        with suppress(OSError):  # the missing heartbeat shows it
             heartbeat.beat(self.mirror.folder.run / f"{PROCESS}.json", utc_us(), **self.mirror.says())
 
 
@@ -435,7 +433,7 @@ def _lives(folder: Folder, process: str) -> bool:
 
 
 def main(folder: str) -> None:
-    """Be the mirror of the gateway in a folder."""
+    """Run the mirror of the gateway in a folder."""
     stop = Wake.at_the_end()
     place = Folder(Path(folder))
     mirror = Mirror(place, GatewaySettings.load(place.settings))

@@ -1,8 +1,8 @@
-"""Brings the owners of stored objects to the other gateways of a fleet, and theirs here.
+"""Exchanges the owners of stored objects between the gateways of a fleet.
 
-A worker writes and asks `objects.db` as ever and waits for nobody. Triggers there note what changed; this
-part puts it into the database and takes up what others put there. Whoever is first there owns an object,
-unless an administrator assigns it.
+A worker writes to and reads `objects.db` as usual, without waiting. Triggers there record changes; this part
+sends them to the database and applies those of others. The first entry owns an object, unless an
+administrator assigns it.
 """
 
 import sqlite3
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import psycopg
 
 CHANNEL = "stillwatch_objects"
-LOOK_S = 0.05  # between two looks at what this gateway noted
+LOOK_S = 0.05  # between two checks of the recorded changes
 AT_ONCE = 5_000  # rows of one transaction
-GONE_DAYS = 7  # a gateway that was away for longer may know objects that are no more
+GONE_DAYS = 7  # a gateway that was away longer may know objects that no longer exist
 TIDY_S = 3_600.0
 
-# By the time: of a database that went back no number comes again.
+# From the time: even in a database that went back no number repeats.
 _TICK = """UPDATE objects_clock SET
     value = greatest(value + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) RETURNING value"""
 _PUT = """INSERT INTO objects AS o (name, account, kind, made_us, until_us, changed, gone)
@@ -41,7 +41,7 @@ _LAST_WINS = _PUT + "".join(
 
 
 class ObjectExchange(FleetPart):
-    """One gateway's part of it."""
+    """One gateway's part of the exchange."""
 
     name = "fleet-objects"
     channel = CHANNEL
@@ -51,10 +51,10 @@ class ObjectExchange(FleetPart):
         self._owners = Owners(folder.objects)
         self._owners.share()
         self._tidied_s: float | None = None
-        self._timeline: tuple[object, str] | None = None  # the connection by which it was read
+        self._timeline: tuple[object, str] | None = None  # and the connection that it was read on
 
     def step(self, db: "psycopg.Connection[Any]") -> float:
-        """Put here what was noted, take up what others put. Raises: OwnersError."""
+        """Send recorded changes, apply others' changes. Raises: OwnersError."""
         self._see_life(db)
         while self._put(db):
             pass
@@ -70,8 +70,7 @@ class ObjectExchange(FleetPart):
         self._owners.close()
 
     def _see_life(self, db: "psycopg.Connection[Any]") -> None:
-        """Begin anew with a database that was begun anew, that went back, or that another server goes on
-        with: that one may not have got what was put last."""
+        """Send everything again if the database is new, went back, or continues on another server."""
         row = db.execute("SELECT value, life FROM objects_clock").fetchone()
         assert row is not None
         if self._timeline is None or self._timeline[0] is not db:
@@ -79,20 +78,20 @@ class ObjectExchange(FleetPart):
         with self._owners.reading() as local:
             changed, life = local.execute("SELECT changed, life FROM taken_up").fetchone()
         now = f"{row[1]}@{self._timeline[1]}"
-        if changed > row[0] or life not in (now, row[1]):  # without a timeline: as earlier versions noted it
+        if changed > row[0] or life not in (now, row[1]):  # without a timeline: of earlier versions
             self._owners.note_all(now)
         elif life != now:
             with self._owners.writing() as local:
                 local.execute("UPDATE taken_up SET life = ?", (now,))
 
     def _put(self, db: "psycopg.Connection[Any]") -> bool:
-        """Put what was noted into the database; give whether there may be more."""
+        """Send recorded changes to the database; return whether there may be more."""
         with self._owners.reading() as local:
             query = "SELECT number, name, account, kind, made_us, until_us FROM noted ORDER BY number LIMIT ?"
             noted = local.execute(query, (AT_ONCE,)).fetchall()
         if not noted:
             return False
-        last = {row[1]: row[1:] for row in noted}  # of several about one object
+        last = {row[1]: row[1:] for row in noted}  # the last of several about one object
         made = [row for row in last.values() if row[1] is not None and row[2] != ASSIGNED]
         forced = [row for row in last.values() if row[1] is None or row[2] == ASSIGNED]
         with db.transaction():
@@ -103,12 +102,12 @@ class ObjectExchange(FleetPart):
                     columns = [list(column) for column in zip(*rows, strict=True)]
                     db.execute(statement, (clock[0], *columns))
             db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
-        with self._owners.writing() as local:  # cut off here they are put again, which changes nothing
+        with self._owners.writing() as local:  # if interrupted, they are sent again, without effect
             local.execute("DELETE FROM noted WHERE number <= ?", (noted[-1][0],))
         return len(noted) == AT_ONCE
 
     def _take_up(self, db: "psycopg.Connection[Any]") -> bool:
-        """Take up what others put into the database; give whether there may be more."""
+        """Apply others' changes from the database; return whether there may be more."""
         with self._owners.reading() as local:
             at = local.execute("SELECT changed, name FROM taken_up").fetchone()
         rows = db.execute(
@@ -124,20 +123,20 @@ class ObjectExchange(FleetPart):
 
 
 def _read_timeline(db: "psycopg.Connection[Any]") -> str:
-    """Which of its histories the server is in: each replica that becomes the primary begins another one."""
+    """Return the server's timeline: each replica that becomes the primary starts a new one."""
     import psycopg
 
     try:
         row = db.execute("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)").fetchone()
     except psycopg.OperationalError:
         raise
-    except psycopg.Error:  # a hosted database that does not say
+    except psycopg.Error:  # a hosted database that does not reveal it
         return ""
     return "" if row is None else str(row[0])
 
 
 def _write(local: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
-    """Write rows as they are in the database, without noting them as changed here."""
+    """Write rows as they are in the database, without recording them as changed here."""
     before = local.execute("SELECT coalesce(max(number), 0) FROM noted").fetchone()[0]
     local.executemany(
         "DELETE FROM objects WHERE name = ?", [(name,) for name, account, *_ in rows if account is None]

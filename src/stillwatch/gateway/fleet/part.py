@@ -1,6 +1,6 @@
 """A part of a gateway that follows something in its fleet's database, in a thread of the supervisor.
 
-It listens on one connection, which is made anew when it is lost. What a part does is in its `step`.
+It listens on one connection, which is replaced if lost. `step` does the part's work.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ AGAIN_S = 1.0  # until the next try to reach the database
 
 
 class FleetPart(PartThread):
-    """`step` is called when something is told on the channel, and at the latest as soon as it says."""
+    """`step` is called on each notice on the channel, and at the latest after the time it returned."""
 
     name = "fleet"
     channel = ""
@@ -27,17 +27,17 @@ class FleetPart(PartThread):
         super().__init__()
         self.error: str | None = "has not reached the database yet"
         self.url, self._tell = url, tell
-        self._database = FleetDatabase(url)  # of its own: others' failures do not make it wait
+        self._database = FleetDatabase(url)  # of its own, so that it does not wait for others' failures
 
     def step(self, db: "psycopg.Connection[Any]") -> float:
-        """Do what is due; give the seconds until the next look. Raises: StillwatchError, OSError."""
+        """Do what is due; return the seconds until the next call. Raises: StillwatchError, OSError."""
         raise NotImplementedError
 
     def end(self, db: "psycopg.Connection[Any]") -> None:
-        """Say good-bye. Nothing is lost where that cannot be done."""
+        """Finish. Nothing is lost if that fails."""
 
     def miss(self) -> None:
-        """Do what a lost database asks for."""
+        """React to a lost connection."""
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -53,7 +53,7 @@ class FleetPart(PartThread):
             self.end(db)
 
     def _follow(self) -> None:
-        """Follow by one connection, until it is lost or this ends."""
+        """Follow on one connection, until it is lost or this ends."""
         with self._database.connect(patient=True) as db:
             if self.channel:
                 db.execute(f"LISTEN {self.channel}")

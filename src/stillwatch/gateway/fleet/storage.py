@@ -1,9 +1,8 @@
-"""What all gateways of a fleet write to: segments by gateway, and what the one detector finds.
+"""The storage that all gateways of a fleet write to: segments by gateway, and the one detector's findings.
 
-`segments` and `detector` of a gateway's own folder become links into it, so whoever reads them reads the
-fleet's. Each gateway writes its segments into a folder of its name, which no other one writes to. Where the
-fleet has an object store, that folder is a copy on the gateway's own disk (`fleet.mirror`). It writes no
-segment itself.
+`segments` and `detector` of a gateway's own folder become links into it, so that readers see the fleet's.
+Each gateway writes its segments into a folder of its name, which no other gateway writes to. In a fleet with
+an object store, that folder is a copy on the gateway's own disk (`fleet.mirror`).
 """
 
 import json
@@ -18,15 +17,15 @@ from stillwatch.gateway.fleet.store import ObjectStore
 from stillwatch.gateway.folder import OWN_SEGMENTS, Folder, FolderError, derive
 from stillwatch.new_file import replace_file
 
-COPY = "shared"  # in a gateway's folder: what it has of an object store
-NOTES = "store.json"  # in the copy: what the gateway goes by there
-FLEET_MARK, OWNER_MARK = "fleet", "gateway"  # files that say whose a folder is
+COPY = "shared"  # in a gateway's folder: its copy of the object store
+NOTES = "store.json"  # in the copy: this gateway's identity and position in the store
+FLEET_MARK, OWNER_MARK = "fleet", "gateway"  # files that name the owner of a folder
 
 
 def use_shared(folder: Folder, shared: Path, gateway: str) -> str | None:
-    """Have a gateway's folder write to the fleet's. Gives a warning where what it wrote to before is away.
+    """Make a gateway's folder write to the fleet's. Returns a warning if the folder it used before is away.
 
-    Raises: FolderError with what to do.
+    Raises: FolderError with advice.
     """
     own = shared / "segments" / gateway
     if _is_away(folder, shared, own):
@@ -62,19 +61,19 @@ def use_shared(folder: Folder, shared: Path, gateway: str) -> str | None:
 
 
 def _is_away(folder: Folder, shared: Path, own: Path) -> bool:
-    """Whether a folder that this gateway wrote to is not there: a mount's empty place must not be begun anew.
+    """Return whether the folder that this gateway wrote to is missing: an empty mount point must not be used.
 
-    What is written there is hidden when the mount is back, and the recorder would number from the beginning.
+    Files written there are hidden when the mount is back, and the recorder would number from the beginning.
     """
     link = folder.path / OWN_SEGMENTS
     return link.is_symlink() and link.readlink() == own and not os.path.exists(shared / FLEET_MARK)
 
 
 def enter_store(folder: Folder, store: ObjectStore, gateway: str) -> None:
-    """Take a gateway's place in the object store, or find that it is its own.
+    """Take a gateway's place in the object store, or confirm that it is its own.
 
-    Raises: FolderError where the store is another fleet's, the name is another gateway's, or this folder is
-    older than what it has put there; StoreError, StoreAway.
+    Raises: FolderError if the store is another fleet's, the name is another gateway's, or this folder is
+    older than what it has uploaded; StoreError, StoreAway.
     """
     root = f"s3://{store.address.root}"
     notes = read_notes(folder, store)
@@ -87,11 +86,11 @@ def enter_store(folder: Folder, store: ObjectStore, gateway: str) -> None:
         f"{root}/segments/{gateway}: is written by a gateway whose folder this one is not; start this one "
         "with another --gateway NAME",
     )
-    from stillwatch.gateway.record.segments import last_checkpoint  # with Arrow: for those in such a fleet
+    from stillwatch.gateway.record.segments import last_checkpoint  # loads Arrow: only in such a fleet
 
     newest = last_checkpoint(folder)[0]
     later = [stored for stored in store.objects(f"segments/{gateway}") if _last_number(stored.name) > newest]
-    if store.first_whole(later, ".parquet"):  # others may have put something there
+    if store.first_whole(later, ".parquet"):  # somebody else may have written these
         raise FolderError(
             f"{folder.path}: is older than what it has put into {root}, as after a restore: its numbers "
             "would come again. Start it with another --gateway NAME"
@@ -101,7 +100,7 @@ def enter_store(folder: Folder, store: ObjectStore, gateway: str) -> None:
 
 
 def _last_number(name: str) -> int:
-    """Give the last number of a segment by its object's name; 0 of what is none."""
+    """Return the last number of a segment from its object's name; 0 if it is not a segment."""
     from stillwatch.gateway.record.segments import segment
 
     path = Path(name)
@@ -110,26 +109,26 @@ def _last_number(name: str) -> int:
 
 
 def _claim(store: ObjectStore, mark: str, refusal: str) -> None:
-    """Put a mark up where there is none beside it. Raises: FolderError where there is another."""
+    """Create a mark if there is none. Raises: FolderError if there is another."""
     below = mark.rpartition("/")[0]
     full = f"{mark}.{store.code(mark, iter([b'']))}"
     names = {stored.name for stored in store.objects(below)}
     if not names:
         store.put_bytes(mark, b"")
         names = {stored.name for stored in store.objects(below)}
-        if names - {full}:  # two at once: both step back
+        if names - {full}:  # two at once: both withdraw
             store.delete(full)
     if others := sorted(names - {full}):
         raise FolderError(f"{refusal}. Where nobody uses it any more, delete {', '.join(others)}")
 
 
 def has_entered(folder: Folder, store: ObjectStore) -> bool:
-    """Whether this gateway has a place in the store: then it begins also while the store is away."""
+    """Return whether this gateway has a place in the store: then it also starts while the store is away."""
     return "entered" in read_notes(folder, store)
 
 
 def read_notes(folder: Folder, store: ObjectStore) -> dict[str, Any]:
-    """Give what this gateway goes by in the store; in another store nothing but its own mark."""
+    """Return this gateway's notes about the store; for another store only its own id."""
     try:
         notes = json.loads((folder.path / COPY / NOTES).read_bytes())
     except FileNotFoundError:
@@ -140,7 +139,7 @@ def read_notes(folder: Folder, store: ObjectStore) -> dict[str, Any]:
 
 
 def write_notes(folder: Folder, store: ObjectStore, **more: Any) -> dict[str, Any]:
-    """Add to what this gateway goes by in the store."""
+    """Add to this gateway's notes about the store."""
     notes = read_notes(folder, store) | {"root": store.address.root} | more
     (folder.path / COPY).mkdir(exist_ok=True, mode=0o700)
     replace_file(folder.path / COPY / NOTES, [json.dumps(notes).encode()])
@@ -148,7 +147,7 @@ def write_notes(folder: Folder, store: ObjectStore, **more: Any) -> dict[str, An
 
 
 def use_own(folder: Folder) -> None:
-    """Have a gateway's folder keep its own segments again; what it wrote stays where it is."""
+    """Make a gateway's folder keep its own segments again; what it wrote stays where it is."""
     with refuse_os_errors(FolderError, f"{folder.path}: cannot be used"):
         for path in (folder.segments, folder.detector, folder.path / OWN_SEGMENTS):
             if path.is_symlink():
@@ -158,11 +157,11 @@ def use_own(folder: Folder) -> None:
 
 
 def _mark(path: Path, text: str) -> str:
-    """Write a mark where there is none; give what it says."""
+    """Create a mark if there is none; return its text."""
     temporary = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
     try:
         temporary.write_text(text + "\n", encoding="utf-8")
-        os.link(temporary, path)  # fails where there is one, also on a network's file system
+        os.link(temporary, path)  # fails if there is one, also on a network file system
     except FileExistsError:
         pass
     finally:
@@ -171,7 +170,7 @@ def _mark(path: Path, text: str) -> str:
 
 
 def _link(path: Path, target: Path, move_to: Path | None) -> None:
-    """Put a link in the place of a folder of ours."""
+    """Replace a folder of ours by a link."""
     if not path.is_symlink() and path.is_dir():
         if any(path.iterdir()):
             if move_to is not None:
@@ -179,7 +178,7 @@ def _link(path: Path, target: Path, move_to: Path | None) -> None:
                     f"{path}: holds exchanges of before there was a fleet; move them first: "
                     f"mv {path}/* {move_to}/"
                 )
-            path.rename(path.with_name(f"{path.name}.before-fleet"))  # it is made again from the segments
+            path.rename(path.with_name(f"{path.name}.before-fleet"))  # rebuilt from the segments
         else:
             path.rmdir()
     _point(path, target)

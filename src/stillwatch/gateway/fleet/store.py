@@ -1,9 +1,8 @@
-"""The object store that a fleet may have in the place of a shared folder: any with the API of S3.
+"""The object store that a fleet may use instead of a shared folder: any with the API of S3.
 
-Objects are written once, under names that no other gateway gives, and read back only where they were made by
-this fleet: a name ends with a code over name and content, under a key from the fleet's secret. Whoever may
-write to the bucket can take objects away, but not make or exchange any. It knows neither segments nor
-findings.
+Objects are written once, under names that no other gateway uses, and are accepted only if this fleet made
+them: a name ends with a code over name and content, under a key from the fleet's secret. Somebody who can
+write to the bucket can remove objects, but not create or exchange any.
 """
 
 import hashlib
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
 SCHEME = "s3://"
 PURPOSE = b"store"
 PROCESS = "store"  # that moves objects: the name of its heartbeat
-CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")  # variables
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")  # environment variables
 CODE = r"[0-9a-f]{32}"
 CHUNK_BYTES = 4 << 20
-HALF = ".taken"  # how the name of a file ends that is being taken down
+HALF = ".taken"  # suffix of a file during its download
 CONNECT_S, ANSWER_S = 5.0, 20.0
-TRIES = 2  # of one request, at once; what follows is the caller's matter
+TRIES = 2  # of one request, in succession; after that the caller decides
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _REFUSAL = re.compile(r"AWS Error (?P<name>[A-Z_0-9a-z]+) during (?P<asked>\w+) operation")
@@ -53,19 +52,19 @@ _REASONS = (
 
 
 class StoreError(StillwatchError):
-    """The object store refuses, or its address cannot be used."""
+    """The object store refuses, or its address is invalid."""
 
 
 class StoreAway(StoreError):
-    """The object store does not answer, or asks to come again later."""
+    """The object store does not answer, or asks to retry later."""
 
 
 class ObjectGone(StoreError):
-    """An object is not there any more."""
+    """An object no longer exists."""
 
 
 class DamagedObject(StoreError):
-    """An object is not what its name says, or not of this fleet."""
+    """An object does not match its name, or is not of this fleet."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +82,12 @@ class StoreAddress:
 
 
 def is_store(shared: str | None) -> bool:
-    """Whether what gateways share is an object store rather than a folder."""
+    """Return whether gateways share an object store rather than a folder."""
     return shared is not None and shared.lower().startswith(SCHEME)
 
 
 def store_address(text: str) -> StoreAddress:
-    """Read an address. Raises: StoreError, which does not repeat what may be a secret.
+    """Parse an address. Raises: StoreError, which does not repeat possible secrets.
 
     >>> store_address("s3://logs/fleet?endpoint=http://127.0.0.1:9000").root
     'logs/fleet'
@@ -131,7 +130,7 @@ class StoredObject:
 
 
 class ObjectStore:
-    """A fleet's part of a bucket. Every method raises StoreError, or StoreAway where it may work later."""
+    """A fleet's part of a bucket. Every method raises StoreError, or StoreAway if it may work later."""
 
     def __init__(
         self,
@@ -142,20 +141,20 @@ class ObjectStore:
     ) -> None:
         self.address = store_address(text)
         self._key = derive(secret, PURPOSE)
-        self._moved = moved  # called as bytes go: a transfer that moves is none that hangs
+        self._moved = moved  # called as bytes move, which shows that a transfer does not hang
         with self._refusals():
             self._files = _file_system(self.address, environment)
 
     # --- what is there ---
 
     def objects(self, below: str, *, recursive: bool = True) -> Iterator[StoredObject]:
-        """List the objects below a name, in no order."""
+        """Yield the objects below a name, in no order."""
         for entry in self._list(below, recursive=recursive):
             if entry.is_file:
                 yield StoredObject(self._name(entry.path), entry.size or 0, entry.mtime_ns or 0)
 
     def folders(self, below: str) -> list[str]:
-        """Give the names just below a name that have others below them, in order."""
+        """Return the names just below a name that have others below them, in order."""
         return sorted(entry.base_name for entry in self._list(below) if not entry.is_file)
 
     def _list(self, below: str, *, recursive: bool = False) -> "list[FileInfo]":
@@ -171,7 +170,7 @@ class ObjectStore:
     # --- objects ---
 
     def code(self, name: str, content: Iterator[bytes]) -> str:
-        """32 hexadecimal digits that only this fleet can give for a name and a content."""
+        """Return 32 hexadecimal digits that only this fleet can compute for a name and a content."""
         made = hashlib.blake2b(name.encode() + b"\0", key=self._key, digest_size=16)
         for piece in content:
             made.update(piece)
@@ -179,14 +178,14 @@ class ObjectStore:
         return made.hexdigest()
 
     def put_file(self, name: str, path: Path, ending: str = "") -> StoredObject:
-        """Put a file up as NAME.CODE[ENDING]: what is in it now. Raises: OSError where it cannot be read."""
+        """Upload a file's present content as NAME.CODE[ENDING]. Raises: OSError if it cannot be read."""
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size  # more may be put to its end meanwhile
+            size = os.fstat(file.fileno()).st_size  # more may be appended meanwhile
             full = f"{name}.{self.code(name, _pieces(file, size))}{ending}"
             return self._put(full, _pieces(file, size), size)
 
     def put_bytes(self, name: str, content: bytes, ending: str = "") -> StoredObject:
-        """Put a short text up as NAME.CODE[ENDING]."""
+        """Upload a short text as NAME.CODE[ENDING]."""
         full = f"{name}.{self.code(name, iter([content]))}{ending}"
         return self._put(full, iter([content]), len(content))
 
@@ -208,9 +207,9 @@ class ObjectStore:
         return StoredObject(full, size, there.mtime_ns or 0)
 
     def take(self, full: str, path: Path, ending: str = "") -> None:
-        """Take an object down into a file that is there whole, with the right content, or not at all.
+        """Download an object into a file, which then exists whole, with the right content, or not at all.
 
-        Raises: DamagedObject where it is not what its name says; OSError where the disk refuses.
+        Raises: DamagedObject if it does not match its name; OSError if the disk refuses.
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}{HALF}")
@@ -225,13 +224,13 @@ class ObjectStore:
         sync_folder(path.parent)
 
     def read(self, full: str, ending: str = "") -> bytes:
-        """Give the content of a small object. Raises: DamagedObject where it is not what its name says."""
+        """Return the content of a small object. Raises: DamagedObject if it does not match its name."""
         content = b"".join(self._read(full))
         self._check_code(full, ending, iter([content]))
         return content
 
     def first_whole(self, objects: Iterable[StoredObject], ending: str = "") -> StoredObject | None:
-        """Give the first of some objects that is what its name says; None where none is."""
+        """Return the first object that matches its name; None if there is none."""
         for stored in objects:
             with suppress(DamagedObject, ObjectGone):
                 self._check_code(stored.name, ending, self._read(stored.name))
@@ -255,17 +254,17 @@ class ObjectStore:
                 yield piece
 
     def delete(self, full: str) -> None:
-        """Take an object away; one that is gone already is no error."""
+        """Delete an object; a missing one is no error."""
         with suppress(ObjectGone), self._refusals():
             self._files.delete_file(self._path(full))
 
     def delete_below(self, below: str) -> None:
-        """Take away everything below a name."""
+        """Delete everything below a name."""
         with suppress(ObjectGone), self._refusals():
             self._files.delete_dir(self._path(below))
 
     def check(self) -> None:
-        """Try all that a gateway does there. Raises: StoreError with what does not work."""
+        """Try every operation that a gateway needs. Raises: StoreError with what fails."""
         below = f"checks/{secrets.token_hex(8)}"
         put = self.put_bytes(f"{below}/one", below.encode())
         try:
@@ -289,7 +288,7 @@ class ObjectStore:
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
-        """Say what the store answered, in short: the library's text is long, and may hold what was sent."""
+        """Report a refusal briefly: the library's text is long, and may contain what was sent."""
         where = f"{SCHEME}{self.address.root}"
         try:
             yield
@@ -320,7 +319,7 @@ def _refusal(where: str, text: str) -> StoreError:
 
 
 def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """Read the first bytes of a file, so many of them."""
+    """Yield the first `size` bytes of a file."""
     file.seek(0)
     while size > 0 and (piece := file.read(min(size, CHUNK_BYTES))):
         size -= len(piece)
@@ -334,7 +333,7 @@ def _write_on(pieces: Iterator[bytes], write: Callable[[bytes], object]) -> Iter
 
 
 def _file_system(address: StoreAddress, environment: Mapping[str, str]) -> "S3FileSystem":
-    """Connect, with credentials as the AWS libraries find them."""
+    """Connect, with credentials from where the AWS libraries find them."""
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
     endpoint = address.endpoint or next(
@@ -348,9 +347,9 @@ def _file_system(address: StoreAddress, environment: Mapping[str, str]) -> "S3Fi
         where = {"scheme": parts.scheme, "endpoint_override": parts.netloc}
     region = address.region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
     if region is not None or endpoint is not None:
-        where["region"] = region or "us-east-1"  # stores other than Amazon's have one region of this name
+        where["region"] = region or "us-east-1"  # other vendors' stores have one region of this name
     return S3FileSystem(
-        allow_delayed_open=True,  # a small object goes up in one request instead of three
+        allow_delayed_open=True,  # a small object is uploaded in one request instead of three
         connect_timeout=CONNECT_S,
         request_timeout=ANSWER_S,
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=TRIES),

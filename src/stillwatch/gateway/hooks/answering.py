@@ -1,6 +1,6 @@
-"""The routes of the hooks port: from a whole request to a reply, at once or when it is durable.
+"""The routes of the hooks port: from a whole request to a reply, at once or when its record is durable.
 
-`HookContext` is what they share. It knows no socket.
+`HookContext` holds their shared objects.
 """
 
 import asyncio
@@ -42,19 +42,19 @@ from stillwatch.terms.decide import step_now
 RETRY_S = 2
 MOST_STANDINGS = 50_000  # in one answer of /bans
 MOST_NAMES = 10_000
-AT_ONCE = 200  # names or ended answers; then decisions have their turn
+AT_ONCE = 200  # names or ended answers, before other requests get their turn
 LONGEST_REASON = 300
 MOST_EXCHANGES = 1 << 40  # of a gap: counters have 63 bits
 ENDED = re.compile(
     rb"stream=([\w-]{1,80}) answer=([\w-]{1,4096}) status=(\d{1,3}) sent=(\d{1,15}) "
     rb"events=(\d{1,12}|-) comes=(yes|-)"
 )
-STREAM = b"x-stillwatch-stream"  # what Envoy calls the request that it asks about
+STREAM = b"x-stillwatch-stream"  # Envoy's name of the request
 
 
 @dataclass
 class HookContext:
-    """What every request of this process shares."""
+    """The objects shared by all requests of this process."""
 
     gate: Gate
     judge: Judge
@@ -62,10 +62,10 @@ class HookContext:
     joins: Joins
     held: HeldAnswers
     tally: Tally
-    reading: asyncio.Semaphore  # batches that are read at the same time
+    reading: asyncio.Semaphore  # limits batches that are parsed at the same time
 
     def numbered(self, reported: ReportedRequest) -> ReportedRequest:
-        """With the account's place in the budgets, where it was issued here."""
+        """Add the account's place in the budgets, if it was registered here."""
         number = self.intake.numbers.get(reported.account) if reported.number is None else None
         return reported if number is None else replace(reported, number=number)
 
@@ -135,7 +135,7 @@ def _decide(
 async def _capture(
     world: HookContext, dialect_request: DialectRequest, judged: TermsJudgement, reply: HookReply, now_us: int
 ) -> HookReply:
-    """Write a request down before it is answered. Nobody reports how it ended."""
+    """Record a request before it is answered. Its end is never reported."""
     with world.held.unless_it_fails(reply.answer):
         try:
             await world.intake.keep([_shown_row(world, dialect_request, judged, now_us)], "decide")
@@ -152,12 +152,12 @@ async def _capture(
 def _shown_row(
     world: HookContext, dialect_request: DialectRequest, judged: TermsJudgement, now_us: int
 ) -> Row:
-    """The row of a request that a gateway shows. Raises: BadRequest, Refused."""
+    """Return the row of a request that a gateway shows. Raises: BadRequest, Refused."""
     who, request, decision = dialect_request.asked, dialect_request.request, judged.decision
     assert request is not None
     row: Row = {}
-    if decision.allow and request.body:  # of refusals no body is kept: they must not fill the disk
-        row = _unread_body(open_body(world, request), request)  # the recorder reads it
+    if decision.allow and request.body:  # no body of a refused request is kept: it must not fill the disk
+        row = _unread_body(open_body(world, request), request)  # the recorder parses it
     agent = header(request, b"user-agent")
     row |= {
         "time": now_us,
@@ -178,7 +178,7 @@ def _shown_row(
 
 
 def _unread_body(body: bytes, request: Request) -> Row:
-    """A request's body as its row carries it: JSON as it is; a form, an upload or a batch as bytes."""
+    """Return a request's body as stored in its row: JSON unchanged; a form, an upload or a batch as bytes."""
     if not is_batch(body):
         with suppress(Refused):
             document = decode(body)
@@ -189,7 +189,7 @@ def _unread_body(body: bytes, request: Request) -> Row:
 
 
 async def _bans(world: HookContext, request: Request) -> HookReply:
-    """Which of a gateway's model names are banned. The gateway keeps them for when it cannot reach us."""
+    """Return which of a gateway's model names are banned, for use when it cannot reach us."""
     gate, body = world.gate, json_object(request.body)
     now_us = gate.now_us()
     verdicts: dict[str, dict[str, str]] = {"models": {}, "hosts": {}}
@@ -276,14 +276,14 @@ async def _gaps(world: HookContext, request: Request) -> HookReply:
     if not all(type(value) is int and 0 <= value < 1 << 62 for value in numbers):
         raise BadRequest(400, "bad_gap", "from_us, until_us and exchanges must be whole numbers")
     from_us, until_us, exchanges = (int(value) for value in numbers)  # type: ignore[call-overload]
-    until_us = min(until_us, world.gate.now_us())  # a clock that is ahead: it is no gap of tomorrow
+    until_us = min(until_us, world.gate.now_us())  # a clock that is ahead: no gap lies in the future
     from_us, exchanges = min(from_us, until_us), min(exchanges, MOST_EXCHANGES)
     await world.intake.gap(from_us, until_us, exchanges, str(reason)[:LONGEST_REASON])
     return HookReply(200, b"{}", (JSON,))
 
 
 async def _otlp(world: HookContext, request: Request) -> HookReply:
-    """Take spans or log records. What is left out is reported as OTLP demands: as a partial success."""
+    """Accept spans or log records. Omissions are reported as OTLP demands: as a partial success."""
     kind = (header(request, b"content-type") or b"").lower().partition(b";")[0].strip().decode("latin-1")
     logs = request.target.startswith("/v1/logs")
     if kind not in otlp.KINDS:
@@ -306,7 +306,7 @@ async def _otlp(world: HookContext, request: Request) -> HookReply:
 
 
 def _answers(world: HookContext, request: Request) -> HookReply:
-    """Settle an answer: by its body as Envoy saw it, or by what another gateway counted of it."""
+    """Settle an answer: by its body as Envoy saw it, or by another gateway's count."""
     text = header(request, TICKET)
     if text is not None:
         status, kind = header(request, b"x-stillwatch-status") or b"", header(request, b"content-type") or b""
@@ -323,7 +323,7 @@ def _answers(world: HookContext, request: Request) -> HookReply:
 
 
 async def _ended(world: HookContext, request: Request, hook: str) -> HookReply:
-    """Take Envoy's log of ended exchanges: OTLP, whose protobuf keeps a text as it is."""
+    """Accept Envoy's log of ended exchanges: OTLP, whose protobuf stores texts unchanged."""
     for k, line in enumerate(ENDED.finditer(request.body)):
         if k % AT_ONCE == AT_ONCE - 1:
             await asyncio.sleep(0)
@@ -338,7 +338,7 @@ async def _ended(world: HookContext, request: Request, hook: str) -> HookReply:
 
 
 def open_body(world: HookContext, request: Request) -> bytes:
-    """A body, opened as far as the terms allow. Raises: BadRequest."""
+    """Return a body, decompressed up to the policy's limit. Raises: BadRequest."""
     coding = (header(request, b"content-encoding") or b"").strip().lower().decode("latin-1")
     limit = world.gate.terms.capture.max_body_bytes
     return request.body if coding in ("", "identity") else inflate(request.body, coding, limit)

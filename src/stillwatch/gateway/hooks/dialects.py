@@ -1,10 +1,10 @@
-"""How each gateway asks for a decision, and how it takes one. It decides nothing.
+"""The formats in which gateways request a decision and receive it.
 
-A path says the dialect, with options behind semicolons: `/decide/envoy;account=x-user-id`. Options stand in
-the gateway's own configuration, so no client can set them: `account=HEADER` (the gateway vouches for that
-header; without it the account is the client's key's), `org=HEADER`, `model=HEADER`, `address=HEADER`,
-`capture=yes` (what is allowed is written down, as far as it was shown), `answers=yes` (the gateway tells when
-an answer has come or ended), `held=SECONDS` (so long an answer is on its way at most).
+A path names the dialect, with options after semicolons: `/decide/envoy;account=x-user-id`. Options are in the
+gateway's own configuration, so no client can set them: `account=HEADER` (the gateway vouches for that header;
+without it the account is that of the client's key), `org=HEADER`, `model=HEADER`, `address=HEADER`,
+`capture=yes` (allowed requests are recorded, as far as they were shown), `answers=yes` (the gateway reports
+when an answer arrives or ends), `held=SECONDS` (the longest time that an answer may be pending).
 """
 
 from collections.abc import Mapping
@@ -38,38 +38,38 @@ from stillwatch.terms import Decision
 OPTIONS = ("account", "org", "model", "address", "capture", "answers", "held")
 JSON: Header = (b"content-type", b"application/json")
 MOST_NAMES = 1_000  # models or hosts in one question
-OF_A_REPORT = 4  # times what a request may hold: OTLP writes two objects for each attribute
+OF_A_REPORT = 4  # times the limit of a request: OTLP writes two objects for each attribute
 MOST_FIELDS = 50  # of a query
 MOST_BYTES = 1 << 40  # of a body
-LONGEST_NUMBER = 20  # digits that a client's number is read for
+LONGEST_NUMBER = 20  # most digits of a client's number that are parsed
 LONGEST_ACCOUNT = 512
 _TRUTHS: dict[str, object] = {"true": True, "false": False}
-_NGINX_TAKES = (401, 403)  # any other refusal of an auth_request becomes a 500 for the client
+_NGINX_TAKES = (401, 403)  # nginx turns any other refusal of an auth_request into a 500
 
 
 @dataclass(frozen=True)
 class DecidePath:
-    """A path below /decide, taken apart."""
+    """A parsed path below /decide."""
 
     dialect: str
     options: Mapping[str, str] = field(default_factory=dict)
-    rest: str = ""  # Envoy puts the client's own target behind the path
+    rest: str = ""  # Envoy appends the client's own target to the path
 
 
 @dataclass(frozen=True)
 class DialectRequest:
-    """A request as the gateway shows it, with what a record needs of it."""
+    """A request as the gateway shows it, with the facts that its record needs."""
 
     asked: ReportedRequest
     facts: Facts
-    request: Request | None = None  # the client's own, where it is shown
+    request: Request | None = None  # the client's own, if shown
     address: str | None = None
-    served: str | None = None  # a reply is asked about: this model answered
-    counts: bool = True  # against the account's limits; else it is only looked at
+    served: str | None = None  # the check is of a reply: this model answered
+    counts: bool = True  # against the account's limits; else it is only checked
 
 
 def way_of(target: str) -> DecidePath:
-    """Take a target apart. Raises: BadRequest for a dialect or option that we do not know."""
+    """Parse a target. Raises: BadRequest for an unknown dialect or option."""
     path, _, rest = target.removeprefix("/decide").removeprefix("/").partition("/")
     path = path if rest or "/" in target[8:] else path.partition("?")[0]
     name, *pairs = path.split(";")
@@ -86,14 +86,14 @@ def way_of(target: str) -> DecidePath:
 
 
 def question(gate: Gate, client: Client, way: DecidePath, request: Request, now_us: int) -> DialectRequest:
-    """Read what another gateway asks. Raises: BadRequest where it must be refused at once."""
+    """Read another gateway's request for a decision. Raises: BadRequest if it must be refused at once."""
     if way.dialect == "json":
         return _plain(gate, request)
     if way.dialect == "envoy":
         shown = request
         shown.target = way.rest
     else:
-        # Only those that this sort of gateway writes itself: the other ones may be the client's.
+        # Only headers that this kind of gateway writes itself: others may be the client's.
         prefix = b"x-original-" if way.dialect == "nginx" else b"x-forwarded-"
         method, target = _text(request, prefix + b"method"), _text(request, prefix + b"uri")
         if target is None:
@@ -107,7 +107,7 @@ def question(gate: Gate, client: Client, way: DecidePath, request: Request, now_
 def _dialect_request(
     gate: Gate, client: Client, way: DecidePath, shown: Request, now_us: int
 ) -> DialectRequest:
-    """Build the client's own request, as far as the gateway passes it on."""
+    """Build the client's own request, as far as the gateway forwards it."""
     name = way.options.get("account")
     if name is None:
         who = caller(gate, client, shown, now_us)
@@ -116,7 +116,7 @@ def _dialect_request(
     else:
         account, number, key_id, org = _vouched_header(shown, name), None, "", None
         end_user = None
-        read_headers(shown)  # refuses what would make it another request
+        read_headers(shown)  # refuses headers that would change the request
     if "org" in way.options:
         org = _text(shown, way.options["org"].encode())
     kind = (_text(shown, b"content-type") or "").lower()
@@ -152,7 +152,7 @@ def _text(request: Request, name: bytes) -> str | None:
 
 
 def _plain(gate: Gate, request: Request) -> DialectRequest:
-    """Read a question in this gateway's own format: JSON, or a query string."""
+    """Read a request in this gateway's own format: JSON, or a query string."""
     if request.method == "GET":
         fields = _query_fields(request.target.partition("?")[2])
     else:
@@ -179,7 +179,7 @@ def _plain(gate: Gate, request: Request) -> DialectRequest:
 
 
 def _query_fields(query: str) -> dict[str, object]:
-    """Read a query string as the JSON object that it stands for. Raises: BadRequest."""
+    """Read a query string as the equivalent JSON object. Raises: BadRequest."""
     try:
         pairs = parse_qsl(query, max_num_fields=MOST_FIELDS)
     except ValueError:
@@ -188,7 +188,7 @@ def _query_fields(query: str) -> dict[str, object]:
 
 
 def _number(fields: dict[str, object], key: str, most: int) -> int | None:
-    """A whole number above 0, also where a query has it as a text; what nobody means counts as the most."""
+    """Return a whole number above 0, also from a query's text; absurdly large ones are cut to the most."""
     value = fields.get(key)
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value) if len(value) < LONGEST_NUMBER else most
@@ -196,7 +196,7 @@ def _number(fields: dict[str, object], key: str, most: int) -> int | None:
 
 
 def json_object(body: bytes) -> dict[str, object]:
-    """A body that is one JSON object. Raises: BadRequest."""
+    """Parse a body that is one JSON object. Raises: BadRequest."""
     try:
         return _object(decode(few_values(body)))
     except Refused as why:
@@ -204,10 +204,7 @@ def json_object(body: bytes) -> dict[str, object]:
 
 
 def reported_object(body: bytes) -> dict[str, object]:
-    """The same of what is reported: what clients said is in it, with half a character or NaN.
-
-    Raises: BadRequest.
-    """
+    """Parse a report's body: clients' texts in it may have half a character or NaN. Raises: BadRequest."""
     try:
         return _object(decode_mended(few_values(body, OF_A_REPORT))[0])
     except Refused as why:
@@ -215,7 +212,7 @@ def reported_object(body: bytes) -> dict[str, object]:
 
 
 def few_values(body: bytes, times: int = 1) -> bytes:
-    """Give a body that nobody waits long for. Raises: Refused; `times` is that of `holds_too_many`."""
+    """Return a body that is quick to parse. Raises: Refused; `times` is that of `holds_too_many`."""
     if len(body) > LOOKED_THROUGH and holds_too_many(body, times):
         raise Refused("holds more values than any model takes")
     return body
@@ -259,7 +256,7 @@ def answer(way: DecidePath, reported: ReportedRequest, judged: TermsJudgement, t
 
 
 def refusal(dialect: str, operation: str, decision: Decision) -> HookReply:
-    """A refusal, in the shape of the API that the client speaks."""
+    """Return a refusal in the format of the client's API."""
     status = decision.status
     if dialect == "json":
         decision_fields = {
@@ -288,7 +285,7 @@ def _allow_headers(reported: ReportedRequest, decision: Decision) -> list[Header
     headers = [(b"x-stillwatch-account", safe(reported.account)), (b"x-stillwatch-rule", safe(decision.rule))]
     if decision.warn:
         headers.append((b"x-stillwatch-warning", safe(decision.warn)))
-    # also where there is none: an empty one takes the place of what a client made up
+    # always sent: an empty one replaces a header that a client made up
     headers.append((b"x-stillwatch-mark", safe(decision.mark or "")))
     if decision.strip:
         headers.append((b"x-stillwatch-strip", b"yes"))

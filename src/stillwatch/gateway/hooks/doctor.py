@@ -1,6 +1,6 @@
-"""Whether the hooks can work as they are set up: the process, its keys, LiteLLM's configuration.
+"""Checks the hooks' setup: the process, its keys, LiteLLM's configuration.
 
-LiteLLM's YAML is looked through for words, line by line, without comments. It mends nothing.
+LiteLLM's YAML is searched for words, line by line, without comments.
 """
 
 import re
@@ -21,7 +21,7 @@ _OFF = re.compile(r"^\s*global_disable_no_log_param:\s*(true|yes|on)\s*$", re.IG
 
 
 def look(folder: Folder, now_us: int, litellm: Path | None = None) -> list[SetupCheck]:
-    """Check all that can be seen from here. Raises: InputError where the configuration cannot be read."""
+    """Run all checks that are possible from here. Raises: InputError if the configuration cannot be read."""
     checks = [_port(folder), _process(folder, now_us), _keys(folder, now_us)]
     if litellm is not None:
         checks += _litellm(litellm)

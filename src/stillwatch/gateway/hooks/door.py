@@ -1,7 +1,7 @@
-"""Who may ask: a key that was issued to an account named `hook:…`, by `stillwatch key issue hook:litellm`.
+"""Access to the hooks: by a key of an account named `hook:…`, from `stillwatch key issue hook:litellm`.
 
-It is issued, rotated, revoked and noted like every other key; what its holder says of accounts and exchanges
-is believed. It knows no routes.
+It is issued, rotated, revoked and audited like every other key; its holder's reports of accounts and
+exchanges are trusted.
 """
 
 from stillwatch.gateway import KeyEntry
@@ -11,7 +11,7 @@ from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.request import BadRequest
 from stillwatch.gateway.path.server import Request
 
-BESIDE = (TOKEN, b"authorization", b"x-api-key")  # where nothing else needs these headers
+BESIDE = (TOKEN, b"authorization", b"x-api-key")  # if nothing else needs these headers
 NO_TOKEN = (
     "Give a key of an account named hook:… in x-stillwatch-hook, as `Authorization: Bearer` or as x-api-key; "
     "`stillwatch key issue hook:NAME` makes one."
@@ -19,7 +19,7 @@ NO_TOKEN = (
 
 
 def header(request: Request, name: bytes) -> bytes | None:
-    """The value of a header; None where it is missing. Raises: BadRequest where two differ."""
+    """Return the value of a header; None if missing. Raises: BadRequest if two differ."""
     known = None
     for key, value in (*request.headers, *request.keys):
         if len(key) == len(name) and key.lower() == name:
@@ -30,7 +30,7 @@ def header(request: Request, name: bytes) -> bytes | None:
 
 
 def opener(gate: Gate, request: Request, now_us: int, *, alone: bool) -> KeyEntry | None:
-    """Give whose hook key a request has; None where it has none. `alone`: only our own header counts."""
+    """Return the entry of a request's hook key, or None. `alone`: only our own header counts."""
     token = next((value for name in ((TOKEN,) if alone else BESIDE) if (value := header(request, name))), b"")
     text = token.decode("latin-1").strip()
     parsed = parse(text[7:].strip() if text[:7].lower() == "bearer " else text)

@@ -1,8 +1,8 @@
-"""Answers that are on their way through other gateways: what they may bring is held until they have come.
+"""Answers pending at other gateways: the tokens that they may bring are held until they arrive.
 
-A gateway that tells of its answers is given a ticket with each decision and sends it back when the answer
-has come, or has ended before. The ticket says all that the bill needs, so that it counts after a restart too.
-For a gateway that tells nothing an answer is held for a stated time. It does not know how gateways speak.
+A gateway that reports its answers gets a ticket with each decision and returns it when the answer has arrived
+or ended early. The ticket contains all that the charge needs, so it counts after a restart too. For a gateway
+that does not report, an answer is held for a fixed time.
 """
 
 import base64
@@ -27,21 +27,21 @@ from stillwatch.gateway.path.request import BadRequest, Facts
 from stillwatch.gateway.path.server import Client
 from stillwatch.new_file import replace_file
 
-UNTOLD_S = 60  # that an answer is held of which nobody tells
+UNTOLD_S = 60  # for which an answer is held if its gateway does not report
 LONGEST_S = 86_400
-# looks, one a second, without a connection: then a gateway that kept one open is gone, with its answers.
-# They are counted and not timed: what came while this process stood still is read after the next look.
+# checks, one a second, without a connection: then a gateway that kept one open is gone, with its answers.
+# They are counted, not timed: data that arrived while this process stood still is read after the next.
 GONE_LOOKS = 15
-BODY_S = 30  # that the body of an answer may come after its end
-EVENT_BYTES = 400  # of a streamed event that are not its text, at most
-MOST_SETTLED = 100_000  # tickets that are remembered, over restarts: told again they cost nothing
+BODY_S = 30  # in which an answer's body may arrive after its end
+EVENT_BYTES = 400  # of a streamed event that are not text, at most
+MOST_SETTLED = 100_000  # remembered tickets, across restarts: a repeated report costs nothing
 
 
-_TICKET = struct.Struct("<QQ")  # boot, serial: no two tickets have the same
+_TICKET = struct.Struct("<QQ")  # boot, serial: unique
 
 
 class Ticket(msgspec.Struct, array_like=True, frozen=True):
-    """What the bill of one answer needs."""
+    """The data needed to charge one answer."""
 
     boot: int
     serial: int
@@ -61,29 +61,29 @@ class Ticket(msgspec.Struct, array_like=True, frozen=True):
 
 @dataclass
 class AnswerEnd:
-    """How an answer ended, as a gateway that passes bytes on sees it."""
+    """The end of an answer, as a gateway that forwards bytes sees it."""
 
     status: int
     sent: int  # bytes of its body
-    events: int | None  # of a stream; None: it was none
-    comes: bool  # its body is sent here too
+    events: int | None  # of a stream; None: not a stream
+    comes: bool  # its body is also sent here
 
 
 @dataclass
 class _OnWay:
-    """One answer that is on its way."""
+    """One pending answer."""
 
     ticket: Ticket
     until_us: int
-    hook: str  # the key of the gateway; "" where it tells of no answer
+    hook: str  # the key of the gateway; "" if it does not report answers
     end: AnswerEnd | None = None
-    stream: tuple[str, str] = ("", "")  # key, and name of the request at that gateway
+    stream: tuple[str, str] = ("", "")  # key, and the gateway's name of the request
 
 
 class SettledTickets:
-    """Tickets that were charged, also by the processes before us: a sender that lost our word tells again.
+    """Tickets that were charged, also by earlier processes: a sender that missed our reply reports again.
 
-    They lie in a file that a killed process leaves behind; a power cut may lose the last ones.
+    They are in a file that survives a killed process; a power cut may lose the last ones.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,7 +93,7 @@ class SettledTickets:
             raw = path.read_bytes()[: -(path.stat().st_size % _TICKET.size) or None]
             entries = [raw[at : at + _TICKET.size] for at in range(0, len(raw), _TICKET.size)]
             self._known = dict.fromkeys(entries[-MOST_SETTLED:])
-        self._file: int | None = None  # its descriptor, as long as the process lives
+        self._file: int | None = None  # its descriptor, while the process lives
         self._added = 0
         self._rewrite()
 
@@ -122,20 +122,20 @@ class SettledTickets:
 
 
 class HeldAnswers:
-    """All of them. One for the process."""
+    """All held answers. One for the process."""
 
     def __init__(self, gate: Gate, note: Path) -> None:
         self.gate, self._note = gate, note
-        self.untold = 0  # answers of which a gateway should have told
+        self.untold = 0  # answers that a gateway failed to report
         self._on_way: dict[str, _OnWay] = {}
         self._of_streams: dict[tuple[str, str], str] = {}
         self._settled = SettledTickets(note.with_suffix(".settled"))
         self._clients: dict[str, set[Client]] = {}  # connections of each hook key that checks our health
-        self._looks: dict[str, int] = {}  # since it had one
+        self._looks: dict[str, int] = {}  # seconds without such a connection
         self._earlier = gate.budgets.take_over()
         now_us = gate.now_us()
-        self._noted_us = self._last_us = self._read_note()  # until when a gateway may tell of an answer
-        self._earlier_tell = self._noted_us > now_us  # gateways will tell of them
+        self._noted_us = self._last_us = self._read_note()  # until when a gateway may report an answer
+        self._earlier_tell = self._noted_us > now_us  # gateways will report them
         self._earlier_until_us = self._noted_us if self._earlier_tell else now_us + UNTOLD_S * 1_000_000
 
     def __len__(self) -> int:
@@ -144,7 +144,7 @@ class HeldAnswers:
     def hold(
         self, reported: ReportedRequest, charge: Charge | None, hook: str, longest_s: int, now_us: int
     ) -> str:
-        """Hold what a charge holds until its answer has come. Gives the ticket; "" where it holds nothing."""
+        """Hold a charge's tokens until its answer arrives. Returns the ticket; "" if there are none."""
         on_way, sets = (0, ()) if charge is None else (charge.held, charge.sets)
         if not on_way:
             return ""
@@ -162,7 +162,7 @@ class HeldAnswers:
 
     @contextmanager
     def unless_it_fails(self, text: str) -> Iterator[None]:
-        """Let go of what was just held where no reply comes of it: nobody would ever tell."""
+        """Release what was just held if no reply results: nobody would ever report it."""
         try:
             yield
         except BaseException:
@@ -171,19 +171,19 @@ class HeldAnswers:
             raise
 
     def name_stream(self, text: str, hook: str, stream: str) -> None:
-        """Note what the gateway calls the request: its client may go before the gateway has the ticket."""
+        """Record the gateway's name of the request: its client may leave before it has the ticket."""
         self._on_way[text].stream = hook, stream
         self._of_streams[hook, stream] = text
 
     def let_go_stream(self, hook: str, stream: str) -> None:
-        """Hold nothing more for a request that never went upstream."""
+        """Release what is held for a request that never went upstream."""
         if (text := self._of_streams.get((hook, stream))) is not None:
             self.let_go(text)
 
-    # --- what is told ----------------------------------------------------------------------------------
+    # --- reports --------------------------------------------------------------------------------------
 
     def read(self, text: str, status: int, kind: bytes, body: bytes) -> None:
-        """Charge an answer that has come by its body. Raises: BadRequest."""
+        """Charge an answer by its body. Raises: BadRequest."""
         ticket, reply = self.ticket(text), ReplyFacts()
         content = CONTENT_TYPES[kind]
         unread = status // 100 == 2 and not content.is_media
@@ -198,7 +198,7 @@ class HeldAnswers:
         self.settle(text, reply)
 
     def settle(self, text: str, reply: ReplyFacts) -> None:
-        """Charge what an answer brought, and hold nothing for it any more. Raises: BadRequest."""
+        """Charge what an answer brought, and release what it held. Raises: BadRequest."""
         if (found := self._take(text)) is not None:
             ticket, charge = found
             charge.model = reply.served_model or charge.model
@@ -208,12 +208,12 @@ class HeldAnswers:
             charge.let_go()
 
     def let_go(self, text: str) -> None:
-        """Hold nothing more for an answer that never began or is charged elsewhere. Raises: BadRequest."""
+        """Release what is held for an answer that never began or is charged elsewhere. Raises: BadRequest."""
         if (found := self._take(text)) is not None:
             found[1].let_go()
 
     def note_end(self, text: str, end: AnswerEnd) -> None:
-        """Note that an answer has ended: complete, left by its client, or timed out. Raises: BadRequest."""
+        """Record that an answer has ended: complete, left by its client, or timed out. Raises: BadRequest."""
         if not end.comes:
             self._settle_unread(text, end)
         elif (on_way := self._on_way.get(text)) is not None:
@@ -221,7 +221,7 @@ class HeldAnswers:
             on_way.until_us = min(on_way.until_us, self.gate.now_us() + BODY_S * 1_000_000)
 
     def ticket(self, text: str) -> Ticket:
-        """Open a ticket: what was asked. Raises: BadRequest."""
+        """Decode a ticket. Raises: BadRequest."""
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             ticket = msgspec.msgpack.decode(raw, type=Ticket)
@@ -231,7 +231,7 @@ class HeldAnswers:
             raise BadRequest(400, "bad_answer", "this gateway issued no such ticket") from None
 
     def _settle_unread(self, text: str, end: AnswerEnd) -> None:
-        """Charge by the bytes that the client was sent: of an answer that was no stream all are text."""
+        """Charge by the bytes sent to the client: without a stream, all of them are text."""
         ticket = self.ticket(text)
         reply = None
         if end.events is not None:
@@ -243,7 +243,7 @@ class HeldAnswers:
         self.settle(text, reply or ReplyFacts())
 
     def _take(self, text: str) -> tuple[Ticket, Charge] | None:
-        """An answer's bill; None where it was settled before. Raises: BadRequest."""
+        """Return an answer's charge; None if it was settled before. Raises: BadRequest."""
         on_way = self._on_way.pop(text, None)
         ticket = self.ticket(text) if on_way is None else on_way.ticket
         if on_way is not None:
@@ -270,7 +270,7 @@ class HeldAnswers:
     # --- a restart -------------------------------------------------------------------------------------
 
     def _take_earlier(self, ticket: Ticket) -> int:
-        """Take over what an earlier process held for this answer; give how many tokens."""
+        """Take over what an earlier process held for this answer; return the number of tokens."""
         row = self._earlier.get(ticket.number) if ticket.number is not None else None
         if row is None or row[HELD] < ticket.on_way:
             return 0
@@ -279,7 +279,7 @@ class HeldAnswers:
         return ticket.on_way
 
     def _give_up_earlier(self, now_us: int) -> None:
-        """Release what an earlier process held; charge it where gateways should have reported the answer."""
+        """Release what an earlier process held; charge it if gateways should have reported the answer."""
         budgets = self.gate.budgets
         for place, row in self._earlier.items():
             of_sets: list[tuple[int | None, int]] = list(enumerate(row[SETS + 1 :: 2]))
@@ -298,12 +298,12 @@ class HeldAnswers:
     # --- as time passes --------------------------------------------------------------------------------
 
     def note_connection(self, hook: str, client: Client, *, checks: bool) -> None:
-        """Note a gateway's connection. One that `checks` our health always has one, or has gone."""
+        """Record a gateway's connection. One that `checks` our health always has one, or is gone."""
         if checks or hook in self._clients:
             self._clients.setdefault(hook, set()).add(client)
 
     def sweep(self, now_us: int) -> None:
-        """Let go of what is held for too long, or for a gateway that is gone. To be called each second."""
+        """Release what is held too long, or for a gateway that is gone. Call it each second."""
         for hook, clients in self._clients.items():
             clients &= self.gate.clients
             self._looks[hook] = 0 if clients else self._looks.get(hook, 0) + 1
@@ -312,7 +312,7 @@ class HeldAnswers:
             del self._clients[hook], self._looks[hook]
         for text, on_way in list(self._on_way.items()):
             if on_way.hook in gone:
-                self.let_go(text)  # as the answers of a worker that is gone
+                self.let_go(text)  # like the answers of a worker that is gone
             elif now_us >= on_way.until_us:
                 self._give_up(text, on_way)
         if self._earlier and now_us >= self._earlier_until_us:
@@ -329,14 +329,14 @@ class HeldAnswers:
             self.settle(text, ReplyFacts(output_tokens=on_way.ticket.on_way, estimated=True))
 
     def note(self) -> None:
-        """Write down until when answers may be held: the next process goes by it. Raises: OSError."""
+        """Write down until when answers may be held, for the next process. Raises: OSError."""
         if self._last_us != self._noted_us:
             self._note.write_text(str(self._last_us), encoding="ascii")
             self._noted_us = self._last_us
 
 
 def seconds_of(options: Mapping[str, str]) -> int:
-    """How long an answer is held at most. Raises: BadRequest."""
+    """Return the longest time that an answer is held. Raises: BadRequest."""
     text = options.get("held")
     if text is None:
         return UNTOLD_S

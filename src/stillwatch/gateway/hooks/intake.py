@@ -1,6 +1,6 @@
-"""What other gateways tell of exchanges, made durable; what is no exchange goes to the dead letters.
+"""Makes other gateways' reports of exchanges durable; invalid ones go to the dead letters.
 
-A row that comes twice is written once as far as we remember, and the scan keeps one of each id anyway.
+A repeated row is written once while it is remembered; the scan keeps one row per id in any case.
 """
 
 import asyncio
@@ -28,21 +28,21 @@ from stillwatch.units import HOUR_US, time_of
 
 REMEMBERED = 200_000  # ids of rows that were kept
 LONGEST_TEXT = 512  # of a name: account, model, agent
-ANSWER = "answer"  # of a row: the ticket of the answer that it tells of
+ANSWER = "answer"  # of a row: the ticket of the answer that it reports
 TEXTS = frozenset(("system", "prompt", "completion", "earlier"))
 WHOLE = TEXTS | {ANSWER, BODY}  # of a row: never cut
-DEAD_BYTES = 16 << 20  # of the file of dead letters; one older file is kept
-CHARGED_US = HOUR_US  # tokens of an older exchange count against no limit that runs now
+DEAD_BYTES = 16 << 20  # of the dead-letter file; one older file is kept
+CHARGED_US = HOUR_US  # tokens of an older exchange count against no running limit
 _CAPTURED, _UNCAPTURED = PLACE["captured"], PLACE["uncaptured"]
 
 
 class NotKept(Exception):
-    """The log could not be written: the sender is asked to try again."""
+    """The log could not be written: the sender should try again."""
 
 
 @dataclass
 class Tally:
-    """What this process has done since it began."""
+    """The counts of this process."""
 
     decisions: int = 0
     refused: int = 0
@@ -56,7 +56,7 @@ class Tally:
 
 
 class _FrameBatch:
-    """Frames on their way to the disk, and who waits for them."""
+    """Frames being written to the disk, and the future of their sender."""
 
     __slots__ = ("done", "gate", "rows")
 
@@ -76,18 +76,18 @@ class _FrameBatch:
 
 
 class HookIntake:
-    """Takes rows. One for the process."""
+    """Accepts rows. One for the process."""
 
     def __init__(self, gate: Gate, dead_letters: Path, tally: Tally, held: HeldAnswers) -> None:
         self.gate, self.tally, self._held = gate, tally, held
         self._dead = dead_letters
         self._recent: dict[bytes, None] = {}
-        self.numbers: dict[str, int] = {}  # account -> its place in the budgets, where it was issued here
+        self.numbers: dict[str, int] = {}  # account -> its place in the budgets, if registered here
 
     async def keep(self, rows: Iterable[Row], source: str) -> int:
-        """Make rows durable and count their tokens; give how many were new.
+        """Make rows durable and count their tokens; return how many were new.
 
-        Raises: NotKept where the log cannot be written.
+        Raises: NotKept if the log cannot be written.
         """
         gate = self.gate
         fresh: dict[bytes, Row] = {}
@@ -141,7 +141,7 @@ class HookIntake:
         return row
 
     def _charge(self, rows: Iterable[Row], now_us: int) -> None:
-        """Count tokens against the account's limits, from the moment they are reported."""
+        """Count tokens against the account's limits, from the time of the report."""
         budgets = self.gate.budgets
         for row in rows:
             tokens, account, time = row.get("output_tokens"), str(row["account"]), row["time"]
@@ -164,7 +164,7 @@ class HookIntake:
         self.tally.gaps_told += 1
 
     def dead(self, source: str, why: str, raw: bytes) -> None:
-        """Count something that is no record, with its reason and never with its content."""
+        """Record an invalid report, with its reason but never its content."""
         self.tally.dead += 1
         line = {
             "at": time_of(self.gate.now_us()).isoformat(timespec="seconds"),
@@ -178,12 +178,12 @@ class HookIntake:
                 os.replace(self._dead, self._dead.with_suffix(".jsonl.1"))
             with open(self._dead, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-        except OSError as error:  # the count goes on
+        except OSError as error:  # counting continues
             self.tally.error = f"{self._dead}: {error.strerror}"
 
 
 def check_row(row: Row, now_us: int) -> Row:
-    """Check that a row's time, account and names can be used. Raises: Refused."""
+    """Check that a row's time, account and names are usable. Raises: Refused."""
     row["time"] = as_time(row.get("time"), Clock(time_of(now_us)))
     account = row.get("account")
     if isinstance(account, int) and not isinstance(account, bool):
@@ -197,7 +197,7 @@ def check_row(row: Row, now_us: int) -> Row:
 
 
 def digest_id(prefix: str, record: object) -> str:
-    """Make an id from a record's content: the same when it is sent again, and not of a client's choosing."""
+    """Compute an id from a record's content: the same if sent again, and not chosen by a client."""
     raw = msgspec.json.encode(record, order="deterministic")
     return f"{prefix}-{hashlib.blake2b(raw, digest_size=16).hexdigest()}"
 

@@ -1,7 +1,7 @@
-"""Model calls whose texts come apart from them: spans wait for their log events, and events for their span.
+"""Model calls whose texts arrive separately: spans wait for their log events, and events for their span.
 
-What waits was answered for, so it is durable: sealed in a journal of its own (`held/`), read again after a
-crash. It waits for `WAIT_S` and is then written as it is. It does not know what a row means.
+Waiting parts were acknowledged, so they are durable: sealed in a journal of their own (`held/`), which is
+read again after a crash. They wait for `WAIT_S` and are then written as they are.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from stillwatch.gateway.hooks.otlp import Read
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.record.wal import ROW, Reader, Writer, files, frame
 
-# a batch of spans leaves an OpenTelemetry SDK within 5 s of its events, a collector adds as much
-WAIT_S = 30  # looks, one a second: what came while this process stood still is read after the next look
+# a batch of spans leaves an OpenTelemetry SDK within 5 s of its events; a collector adds as much
+WAIT_S = 30  # checks, one a second: data that arrived while this process stood still is read after the next
 MOST_WAITING = 50_000  # calls; beyond, the oldest are written as they are
-MOST_BYTES = 128 << 20  # of what waits, likewise
-IDLE_BYTES = 1 << 20  # a journal that nothing waits in any more is begun anew from this size on
+MOST_BYTES = 128 << 20  # of waiting calls, likewise
+IDLE_BYTES = 1 << 20  # from this size on, a journal without waiting calls is started again
 
 
 class _CallPart(msgspec.Struct):
-    """One call's part, as the journal keeps it."""
+    """A part of one call, as stored in the journal."""
 
     key: str
     span: dict[str, object] | None
@@ -39,13 +39,13 @@ class _CallPart(msgspec.Struct):
 @dataclass
 class _HeldCall:
     waiting: PendingCall
-    since: int  # looks before it came
+    since: int  # checks before it arrived
     size: int = 0
     files: set[int] = field(default_factory=set)  # sequences of the journal's files that hold it
 
 
 class Joins:
-    """What waits, of all senders."""
+    """The waiting calls of all senders."""
 
     def __init__(self, gate: Gate, folder: Path) -> None:
         self.gate, self._folder = gate, folder
@@ -53,7 +53,7 @@ class Joins:
         self._held: dict[str, _HeldCall] = {}
         self._looks = self._writing = 0
         before = files(folder)
-        self._take_back: dict[str, PendingCall] = {}  # of the process before us
+        self._take_back: dict[str, PendingCall] = {}  # of the previous process
         for path in before:
             for piece in self._read(path):
                 _merge(self._take_back.setdefault(piece.key, PendingCall("")), piece)
@@ -80,7 +80,7 @@ class Joins:
             reader.close()
 
     async def begin(self) -> None:
-        """Take over what waited when the process before us ended."""
+        """Take over the calls that waited when the previous process ended."""
         again, self._take_back = self._take_back, {}
         if again:
             await self._hold(again)
@@ -89,10 +89,9 @@ class Joins:
         self._before = []
 
     async def take(self, batch: Read, now_us: int) -> tuple[list[Row], list[str], list[str]]:
-        """The rows of a request and those that its pieces complete; reasons for what is none; and keys to
-        `forget` when the rows are kept.
+        """Return a request's rows and those that its pieces complete, reasons for refusals, and keys.
 
-        Raises: NotKept where what must wait cannot be made durable.
+        `forget` the keys once the rows are kept. Raises: NotKept if what must wait cannot be made durable.
         """
         rows, refused, keys = list(batch.rows), list[str](), list[str]()
         later: dict[str, PendingCall] = {}
@@ -106,7 +105,7 @@ class Joins:
                 keys.append(key)
         if later:
             await self._hold(later)
-            for key in later:  # the other part may have come meanwhile
+            for key in later:  # the other part may have arrived meanwhile
                 held = self._held.get(key)
                 if held is not None and self._complete(key, held.waiting, now_us, rows, refused):
                     keys.append(key)
@@ -115,7 +114,7 @@ class Joins:
     def _complete(
         self, key: str, joined: PendingCall, now_us: int, rows: list[Row], refused: list[str]
     ) -> bool:
-        """Whether a call has all it can have: then it is a row, or there is a reason why not."""
+        """Return whether a call is complete: then its row, or the reason for its refusal, was added."""
         if joined.span is None or not joined.events:
             return False
         row = self._row(key, joined, now_us)
@@ -128,9 +127,9 @@ class Joins:
         return True
 
     def due(self, now_us: int) -> tuple[list[Row], list[str], list[str]]:
-        """The calls that have waited long enough: rows, reasons, and keys to `forget` when they are kept.
+        """Return the calls that have waited long enough: rows, reasons, and keys to `forget` afterwards.
 
-        To be asked each second.
+        Call it each second.
         """
         self._looks += 1
         calls, size = len(self._held), sum(held.size for held in self._held.values())
@@ -150,12 +149,12 @@ class Joins:
         return rows, refused, keys
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Forget calls that are written down."""
+        """Forget calls that were written."""
         for key in keys:
             self._held.pop(key, None)
 
     def tidy(self) -> None:
-        """Begin the journal anew when nothing waits in it; let used up files go."""
+        """Start the journal again if nothing waits in it; delete used-up files."""
         if not self._held and not self._writing and self._bytes > IDLE_BYTES:
             self._journal.close()
             for path in files(self._folder):
@@ -174,7 +173,7 @@ class Joins:
     # --- one call --------------------------------------------------------------------------------------
 
     def _row(self, key: str, waiting: PendingCall, now_us: int) -> Row | str | None:
-        """Give a row, or why there is none; None for events of a call that was reported elsewhere."""
+        """Return a row, or the reason for its refusal; None for events of a call reported elsewhere."""
         for item in Otlp({key: waiting}, services=False).finish():
             if isinstance(item, Refused):
                 return str(item)
@@ -218,7 +217,7 @@ class Joins:
         self._tell(tokens, -1)
 
     def _tell(self, tokens: list[object], sequence: int) -> None:
-        """Hand a durable call from the journal's thread to the loop."""
+        """Pass a durable call from the journal's thread to the loop."""
         for token in tokens:
             assert isinstance(token, asyncio.Future)
             if not self.gate.loop.is_closed():

@@ -1,7 +1,7 @@
-"""Whether a request that another gateway describes may go on: one look-up and the terms' pure decision.
+"""Decides whether a request that another gateway describes may proceed, by the policy's pure decision.
 
-It believes what it is told of account and models: who may tell is `door`'s matter. A host counts as a model
-that may answer.
+Account and models are trusted as reported; `door` decides who may report. A host counts as a model that may
+answer.
 """
 
 from dataclasses import replace
@@ -34,7 +34,7 @@ class Judge:
     def request(self, reported: ReportedRequest, now_us: int, *, count: bool = True) -> TermsJudgement:
         """Decide, count the request against its account's limits and hold what its answer may bring.
 
-        Neither, where it is only looked at: what is on its way may be this request's own.
+        Without `count` it does neither: the tokens held may be this request's own.
         """
         gate = self.gate
         verdict = self.verdict(reported, now_us)
@@ -68,18 +68,18 @@ class Judge:
         return TermsJudgement(decision, verdict, charge)
 
     def _of_owner(self, reported: ReportedRequest, now_us: int) -> Decision | None:
-        """A refusal of a model that is another account's alone, or may be."""
+        """Return a refusal if a requested model is, or may be, another account's alone."""
         for model in reported.models if self.gate.terms.identity.keys == "issued" else ():
             try:
                 owners = self.gate.model_owners(model, now_us)
             except OwnersError:
                 return Decision(False, "owners_unknown", 503, "owners_unknown", UNKNOWN, UNKNOWN_S)
-            if not owners <= {reported.account, EVERYBODY, NOBODY}:  # hooks see no job that is read
+            if not owners <= {reported.account, EVERYBODY, NOBODY}:  # hooks do not see which jobs are read
                 return Decision(False, "not_found", 404, "not_found", NOBODYS.format(model[:200]))
         return None
 
     def reply(self, reported: ReportedRequest, served: str, now_us: int) -> TermsJudgement:
-        """Whether a reply may be handed on, by the model that it names."""
+        """Decide whether a reply may be passed on, by the model that it names."""
         first = reported.models[0] if reported.models else ""
         verdict = self.gate.reply_verdict(first, served, reported.account, reported.org, now_us)
         if verdict.allow:
@@ -88,8 +88,8 @@ class Judge:
         return TermsJudgement(Decision(False, verdict.rule, 403, code, verdict.reason), verdict)
 
     def verdict(self, reported: ReportedRequest, now_us: int) -> ModelVerdict:
-        """The first refusal among all models and hosts, else the first warning, else what is said of the one
-        that was asked for."""
+        """Return the first refusal among all models and hosts, else the first warning, else the requested
+        model's verdict."""
         names: tuple[str | None, ...] = reported.models
         if (
             not names

@@ -1,7 +1,7 @@
-"""LiteLLM's two HTTP forms: its generic guardrail asks, its logs come in. It runs outside LiteLLM's process.
+"""LiteLLM's two HTTP forms: requests of its generic guardrail, and its logs.
 
-What runs inside is `files/stillwatch_litellm.py`; what that sends comes here too, with what it knows beside
-LiteLLM's own record under the key `stillwatch`. Source: litellm 1.108.7, generic_guardrail_api.py,
+The code inside LiteLLM's process is `files/stillwatch_litellm.py`; its reports arrive here too, with its own
+data under the key `stillwatch` of LiteLLM's record. Source: litellm 1.108.7, generic_guardrail_api.py,
 generic_api_callback.py.
 """
 
@@ -24,14 +24,11 @@ from stillwatch.terms import Decision
 WHO = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_team_id",
        "user_api_key_org_id")  # fmt: skip  # as `formats.litellm` reads an account
 MOST_RECORDS = 20_000  # in one request
-OF_A_RECORD = 2  # times what a request may hold: a record has a request and what LiteLLM made of it
+OF_A_RECORD = 2  # times the limit of a request: a record has a request and LiteLLM's version of it
 
 
 def guardrail_request(body: dict[str, object]) -> tuple[ReportedRequest, bool]:
-    """LiteLLM's question in its own words; and whether it is about a request, which counts.
-
-    Raises: BadRequest.
-    """
+    """Read a guardrail call; also return whether it is about a request, which counts. Raises: BadRequest."""
     data = body.get("request_data")
     account = first(*(dig(data, name) for name in WHO))
     if not isinstance(account, str):
@@ -46,7 +43,7 @@ def guardrail_request(body: dict[str, object]) -> tuple[ReportedRequest, bool]:
 
 
 def guardrail_reply(decision: Decision) -> HookReply:
-    """A decision in LiteLLM's words."""
+    """Return a decision in LiteLLM's format."""
     answer = (
         {"action": "NONE"} if decision.allow else {"action": "BLOCKED", "blocked_reason": decision.message}
     )
@@ -54,7 +51,7 @@ def guardrail_reply(decision: Decision) -> HookReply:
 
 
 def records(body: bytes) -> Iterator[tuple[bytes, dict[str, object] | Refused]]:
-    """Each record of a batch: an array, one object, or a line each. Raises: BadRequest where it is none."""
+    """Yield each record of a batch: an array, one object, or one a line. Raises: BadRequest for others."""
     for raw in _texts(body):
         try:
             record, _ = decode_mended(few_values(raw, OF_A_RECORD))
@@ -64,7 +61,7 @@ def records(body: bytes) -> Iterator[tuple[bytes, dict[str, object] | Refused]]:
 
 
 def _texts(body: bytes) -> list[bytes]:
-    """The records of a batch as they are written: what is wrong with one is not the others' matter."""
+    """Return the texts of a batch's records, so that an error in one does not affect the others."""
     start = body.lstrip()[:1]
     if start == b"[":
         try:
@@ -92,7 +89,7 @@ def _is_json(raw: bytes) -> bool:
 
 
 def rows(obj: dict[str, object], now_us: int) -> Iterable[Row]:
-    """The rows of one record. Raises: Refused."""
+    """Yield the rows of one record. Raises: Refused."""
     extra = obj.pop("stillwatch", None)
     made = list(rows_of(obj))
     for row in made:
@@ -114,7 +111,7 @@ def _served_model(obj: dict[str, object]) -> object:
 
 
 def _add(row: Row, extra: dict[str, object]) -> None:
-    """Replace what our own callback knows better than LiteLLM's record."""
+    """Replace values that our own callback knows better than LiteLLM's record."""
     for name, field in (("id", "exchange_id"), ("rule", "rule"), ("account", "account"), ("answer", ANSWER)):
         if isinstance(extra.get(name), str):
             row[field] = extra[name]
@@ -122,6 +119,6 @@ def _add(row: Row, extra: dict[str, object]) -> None:
         row["outcome"] = extra["outcome"]
         if row["outcome"] == "refused":
             row["served_model"] = None
-    if isinstance(extra.get("asked"), dict):  # all that the client sent of text, not the messages alone
+    if isinstance(extra.get("asked"), dict):  # all text that the client sent, not the messages alone
         words = request_text(extra["asked"]).row()
         row |= {name: value for name, value in words.items() if value is not None}

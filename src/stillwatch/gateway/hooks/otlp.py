@@ -1,7 +1,7 @@
-"""OTLP over HTTP: an export request into rows and pieces of rows, and the answer the protocol wants.
+"""OTLP over HTTP: an export request as rows and pieces of rows, and the reply that the protocol requires.
 
-The mapping is `exchanges.formats.otlp`'s. A span whose texts come as log events is a piece: `joins` puts them
-together. Source: opentelemetry.io/docs/specs/otlp (1.7), "OTLP/HTTP".
+`exchanges.formats.otlp` does the mapping. A span whose texts arrive as log events is a piece, which `joins`
+completes. Source: opentelemetry.io/docs/specs/otlp (1.7), "OTLP/HTTP".
 """
 
 from dataclasses import dataclass, field
@@ -25,17 +25,17 @@ LONGEST_MESSAGE = 1_000
 
 @dataclass
 class Read:
-    """What one export request held."""
+    """The contents of one export request."""
 
     rows: list[Row] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)  # a reason for each span or record that is no row
+    refused: list[str] = field(default_factory=list)  # a reason for each span or record that makes no row
     pieces: dict[str, PendingCall] = field(default_factory=dict)  # by trace and span
 
 
 def read(kind: str, body: bytes, now_us: int) -> Read:
-    """Read an export request. Raises: BadRequest where it is none."""
+    """Parse an export request. Raises: BadRequest if it is not one."""
     spans_read = Read()
-    session = Otlp(spans_read.pieces, services=False)  # a caller can be told to name its accounts
+    session = Otlp(spans_read.pieces, services=False)  # the sender can be asked to name its accounts
     for obj in _objects(kind, body):
         for item in session.take(obj, ""):
             if isinstance(item, Refused):
@@ -71,7 +71,7 @@ def _protobuf() -> Any:
 
 
 def intake_reply(kind: str, logs: bool, refused: list[str]) -> HookReply:
-    """200, with how many were left out and why."""
+    """Return status 200, with the number and reasons of omissions."""
     message = "; ".join(dict.fromkeys(refused))[:LONGEST_MESSAGE]
     if kind == "application/json":
         name = "rejectedLogRecords" if logs else "rejectedSpans"

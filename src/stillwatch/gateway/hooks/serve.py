@@ -1,7 +1,7 @@
-"""The hooks process: one port for other gateways. It sets the table; what is answered is `answering`'s.
+"""The hooks process: one port for other gateways. It sets everything up; `answering` has the replies.
 
-`main` is run by the supervisor. It speaks through the workers' own server (`server.Client`): the decision is
-on every request's way through somebody else's gateway, and a framework costs ten times what it takes.
+The supervisor runs `main`. It uses the workers' own server (`server.Client`): the decision delays every
+request of another gateway, and a web framework would cost ten times as much as the decision itself.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ class HookHandler:
 
     def _give(self, reply: HookReply) -> None:
         if self.gone:
-            if reply.answer:  # nobody will tell of it
+            if reply.answer:  # nobody will report it
                 self.world.held.let_go(reply.answer)
             return
         self.gone = True
@@ -108,14 +108,14 @@ class HookHandler:
         client.done()
 
     def on_client_lost(self) -> None:
-        self.gone = True  # what it told is kept all the same
+        self.gone = True  # its report is kept all the same
 
     def on_client_slow(self, slow: bool) -> None:
         return  # replies are short
 
 
 def _knows(gate: Gate, _: str, request: Request) -> bool:
-    """Whether a head has a hook's key. Without one, no long body is accepted."""
+    """Return whether a head has a hook's key. Without one, no long body is accepted."""
     try:
         return opener(gate, request, gate.now_us(), alone=request.target.startswith("/decide")) is not None
     except BadRequest:
@@ -123,8 +123,8 @@ def _knows(gate: Gate, _: str, request: Request) -> bool:
 
 
 class _HooksDoor(Door):
-    """Of connections that have shown no hook key the oldest make room. An address has no share: behind one
-    address are all of a gateway's clients."""
+    """Drops the oldest connections without a hook key first. Addresses have no share of connections: all
+    clients of a gateway have one address."""
 
     def _is_proxy(self, address: str) -> bool:
         return True
@@ -134,7 +134,7 @@ class _HooksDoor(Door):
 
 
 class Hooks:
-    """The process's life."""
+    """The lifetime of the process."""
 
     def __init__(self, folder: Folder, loop: asyncio.AbstractEventLoop) -> None:
         self.folder, self.loop = folder, loop
@@ -150,9 +150,7 @@ class Hooks:
             terms=self.terms.terms,
             tables=tables,
             secret=secret,
-            pool=ConnectionPool(
-                Target(self.settings.upstream), loop, counters.values, None
-            ),  # nothing is ever sent
+            pool=ConnectionPool(Target(self.settings.upstream), loop, counters.values, None),  # never used
             budgets=Budgets(
                 folder.run, WORKER, self.settings.workers, in_fleet=self.settings.state is not None
             ),
@@ -170,17 +168,17 @@ class Hooks:
         joins = Joins(gate, folder.path / "held")
         self.world = HookContext(gate, Judge(gate), intake, joins, held, tally, asyncio.Semaphore(READING))
         self._number()
-        self._beaten = ""  # the error of the tables in the last heartbeat
+        self._beaten = ""  # the tables' error in the last heartbeat
         self._stopped = loop.create_future()
         self._seconds = 0
         self._chores: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
-        """Serve until told to stop."""
+        """Serve until stopped."""
         gate, world = self.world.gate, self.world
         await world.joins.begin()
         with refuse_os_errors(FolderError, "nobody is served before others can see that it is here"):
-            self._announce()  # then it reads: who changes something later waits for its word
+            self._announce()  # before it reads: later changes wait for its heartbeat
         self._tables()
         assert self.settings.hooks_port is not None
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -200,7 +198,7 @@ class Hooks:
             client.cut()
         if self._chores:
             await asyncio.wait(self._chores, timeout=DRAIN_S)
-        world.joins.close()  # what waits goes on waiting in its journal
+        world.joins.close()  # waiting calls remain in its journal
         gate.log.close()
 
     def _stop(self) -> None:
@@ -212,19 +210,19 @@ class Hooks:
         self.world.intake.numbers = {entry.account: entry.number for entry in keys}
 
     def _tables(self) -> None:
-        self.loop.call_later(TABLES_S, self._tables)  # first: whatever fails below is tried again
+        self.loop.call_later(TABLES_S, self._tables)  # first, so that failures below are retried
         new_tables = self.follower.poll()
         if new_tables is not None:
             self.world.gate.tables = new_tables
             self._number()
             self.world.gate.counters[PLACE["reloads_tables"]] += 1
         if new_tables is not None or (self.follower.error or "") != self._beaten:
-            self._beat()  # at once: whoever made the change waits for the word
+            self._beat()  # at once, because the author of the change waits for it
 
     def _second(self) -> None:
-        """Do what is due once a second: terms, calls that have waited long enough, timeouts, heartbeat."""
+        """Do what is due once a second: policy, calls that waited long enough, timeouts, heartbeat."""
         gate = self.world.gate
-        self.loop.call_later(TERMS_S, self._second)  # first: whatever fails below is tried again
+        self.loop.call_later(TERMS_S, self._second)  # first, so that failures below are retried
         self.loop.call_later(LOOK_S, sweep_clients, gate, self.loop.time())
         new = self.terms.poll()
         if new is not None:
@@ -241,11 +239,11 @@ class Hooks:
         gate = self.world.gate
         try:
             self._announce()
-        except OSError as why:  # a full disk stops no decision; that it fails is seen from outside
+        except OSError as why:  # a full disk stops no decision; the failure is visible from outside
             gate.capture_error = gate.capture_error or f"heartbeat: {why.strerror}"
 
     def _announce(self) -> None:
-        """Write the heartbeat: how this process is, and which state it applies. Raises: OSError."""
+        """Write the heartbeat: this process's health, and the state it applies. Raises: OSError."""
         gate, world = self.world.gate, self.world
         self._beaten = self.follower.error or ""
         world.held.note()
@@ -278,12 +276,12 @@ class Hooks:
             self._seconds += 1
             if self._seconds % TIDY_S == 0:
                 world.joins.tidy()
-        except (NotKept, OSError) as why:  # they wait on, and are tried again
+        except (NotKept, OSError) as why:  # they remain waiting, and are retried
             world.tally.error = f"what waits for texts: {why}"
 
 
 def main(folder: str) -> None:
-    """Be the hooks process of the gateway in a folder."""
+    """Run the hooks process of the gateway in a folder."""
     raise_file_limit()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)

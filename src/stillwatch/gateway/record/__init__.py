@@ -1,1 +1,1 @@
-"""What is written down of exchanges: the workers' logs, and the segments that the recorder makes of them."""
+"""The record of exchanges: the workers' logs, and the segments that the recorder writes from them."""

@@ -1,6 +1,6 @@
-"""Two replies to one request as a ledger's record: the texts, and what each cost. It throws no coin.
+"""Two replies to one request as a ledger's record: the texts and their costs.
 
-What cannot be read as an answer makes no pair; it is said why, and its coin counts for nothing.
+A reply that cannot be read as an answer makes no pair: the record states why, and the toss does not count.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from stillwatch.gateway.record.reply_text import words_of
 
 @dataclass(frozen=True)
 class CoinedReply:
-    """What the upstream sent for one of the two. `why`: it did not end well."""
+    """The upstream's reply to one of the two requests. `why`: the reason if it failed."""
 
     body: bytes
     status: int
@@ -26,7 +26,7 @@ class CoinedReply:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One coin with all that came of it."""
+    """One canary: the coin toss, the request and both replies."""
 
     ledger: str
     number: int
@@ -41,12 +41,12 @@ class Drawn:
 
 
 NAMES = ("first", "second")
-OFFERS = ("tools", "functions", "response_format", "text")  # no message
+OFFERS = ("tools", "functions", "response_format", "text")  # not messages
 ROLES: dict[Voice, str] = {SYSTEM: "system", USER: "user", MODEL: "assistant", TOOL: "tool"}
 
 
 def record(drawn: Drawn) -> Pair | Unpaired:
-    """Give the ledger's record of a coin."""
+    """Return the ledger's record of a canary."""
     answers = []
     for name, reply in zip(NAMES, drawn.replies, strict=True):
         why = reply.why or (f"status {reply.status}" if reply.status != 200 else None)
@@ -69,7 +69,7 @@ def record(drawn: Drawn) -> Pair | Unpaired:
 
 
 def tokens_of(drawn: Drawn) -> int:
-    """Output tokens of both replies, as far as they tell."""
+    """Return the output tokens of both replies, as far as they report them."""
     return sum(_facts(drawn, reply)[0] or 0 for reply in drawn.replies if reply.body)
 
 
@@ -84,13 +84,13 @@ def _facts(drawn: Drawn, reply: CoinedReply) -> tuple[int | None, str | None]:
 
 
 def _answer(drawn: Drawn, reply: CoinedReply) -> Answer:
-    """Raises: ValueError where there is no text in it."""
+    """Raises: ValueError if the reply has no text."""
     text = words_of(reply.body, reply.stream)
     return Answer(text, *_facts(drawn, reply))
 
 
 def messages_of(body: bytes) -> tuple[dict[str, str], ...]:
-    """The messages of a request, as role and text. Raises: ValueError where there are none."""
+    """Return a request's messages as role and text. Raises: ValueError if there are none."""
     try:
         request = msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
@@ -104,7 +104,7 @@ def messages_of(body: bytes) -> tuple[dict[str, str], ...]:
             groups[-1][1].append(text)
     if not groups:
         raise ValueError("has no text")
-    groups.sort(key=lambda entry: entry[0] != (SYSTEM, -1))  # what stands beside the messages comes first
+    groups.sort(key=lambda entry: entry[0] != (SYSTEM, -1))  # texts outside the messages come first
     return tuple(
         {"role": ROLES[voice], "content": "\n".join(texts).encode("utf-8", "replace").decode()}
         for (voice, _), texts in groups

@@ -1,7 +1,7 @@
-"""What the frames of the log say: an exchange's intent, and its outcome. It does not know how they are kept.
+"""The contents of the log's frames: an exchange's intent and its outcome.
 
-The request's body travels beside the intent as it came, the reply's (only where the terms keep texts) beside
-the outcome and in parts before it.
+The request's body follows the intent unchanged. The reply's (only if the policy keeps texts) follows the
+outcome and comes in parts before it.
 """
 
 import struct
@@ -12,7 +12,7 @@ _LENGTH = struct.Struct("<I")
 
 
 class Intent(msgspec.Struct, array_like=True, gc=False):
-    """What is durable before a request goes upstream."""
+    """Made durable before a request goes upstream."""
 
     time_us: int
     account: str
@@ -21,20 +21,20 @@ class Intent(msgspec.Struct, array_like=True, gc=False):
     agent: str | None
     operation: str
     target: str  # the request target
-    model: str | None  # as asked
-    resolved: str | None  # after the terms' aliases
+    model: str | None  # as requested
+    resolved: str | None  # after the policy's aliases
     family: str | None
-    rule: str  # what decided
+    rule: str  # the deciding rule
     coding: str = ""  # the body's content encoding
     kind: str = ""  # the body's content type
     keep_text: bool = False
-    end_user: str | None = None  # from a header; the recorder reads the body's own fields
-    # of an upload: where it begins in its file, and whether it is the last
+    end_user: str | None = None  # from a header; the recorder reads the fields of the body
+    # of an upload: its offset in the file, and whether it is the last
     piece: tuple[int, bool] | None = None
 
 
 class ExchangeOutcome(msgspec.Struct, array_like=True, gc=False):
-    """How it ended."""
+    """How an exchange ended."""
 
     time_us: int
     outcome: str  # "complete", "client_left", "upstream_error", "cut", "refused"
@@ -48,8 +48,8 @@ class ExchangeOutcome(msgspec.Struct, array_like=True, gc=False):
     estimated: bool = False
     finish_reason: str | None = None
     stream: bool = False
-    rule: str | None = None  # where something else decided than at the door
-    part: str | None = None  # of an upload: what the upstream calls the part that came
+    rule: str | None = None  # the deciding rule, if other than the intent's
+    part: str | None = None  # of an upload: the upstream's id of this part
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -68,24 +68,24 @@ class UncapturedSpan(msgspec.Struct):
 
 
 def exchange_id(worker: int, number: int, gateway: str | None = None) -> str:
-    """The id of an exchange that a worker has numbered. `gateway`: its name in a fleet."""
+    """Return the id of an exchange that a worker has numbered. `gateway`: its name in a fleet."""
     within = f"sw{worker}-{number:x}"
     return within if gateway is None else f"{gateway}.{within}"
 
 
 def pack(entry: Intent | ExchangeOutcome) -> bytes:
-    """The bytes of an entry; what follows them is the body."""
+    """Return the bytes of an entry; the body follows them."""
     raw = _encode(entry)
     return _LENGTH.pack(len(raw)) + raw
 
 
 def intent(payload: bytes | memoryview) -> tuple[Intent, bytes]:
-    """An intent and the request's body."""
+    """Return an intent and the request's body."""
     end = 4 + _LENGTH.unpack_from(payload)[0]
     return _intent(payload[4:end]), bytes(payload[end:])
 
 
 def outcome(payload: bytes | memoryview) -> tuple[ExchangeOutcome, bytes]:
-    """An outcome and the (last part of the) reply's body."""
+    """Return an outcome and the (last part of the) reply's body."""
     end = 4 + _LENGTH.unpack_from(payload)[0]
     return _outcome(payload[4:end]), bytes(payload[end:])

@@ -1,7 +1,7 @@
-"""The recorder: reads the workers' logs, makes rows of whole exchanges, and writes them as segments.
+"""The recorder: reads the workers' logs, makes rows of completed exchanges, and writes them as segments.
 
-Each exchange exactly once, whenever anything is killed: a segment carries the checkpoint that belongs to it,
-and both come into being with one rename. A log file is deleted when a segment holds all that was in it.
+Each exchange is written exactly once, even if processes are killed: a segment contains its checkpoint, and
+one rename creates both. A log file is deleted when segments hold all of its content.
 """
 
 import errno
@@ -48,35 +48,35 @@ from stillwatch.terms import Retention, TermsError
 from stillwatch.units import utc_us
 
 FLUSH_ROWS = 5_000
-FLUSH_BYTES = 32 << 20  # of the log read for a segment: rows hold their texts until they are sketched
-SKETCH_BYTES = 4 << 20  # of texts sketched at once: memory that is used again needs no clearing by the kernel
+FLUSH_BYTES = 32 << 20  # of the log read for one segment: rows hold their texts until they are sketched
+SKETCH_BYTES = 4 << 20  # of texts sketched at once: reused memory needs no clearing by the kernel
 FLUSH_S = 1.0  # a row waits at most this long for its segment
-POLL_S = 0.1  # between two steps: what came meanwhile is read at once, and shares what a step costs
+POLL_S = 0.1  # between two steps: entries of one interval share the cost of a step
 READ_BYTES = 64 << 20  # of one log file at a time
-OPEN_BYTES = 256 << 20  # bodies of open exchanges in memory; further ones are read again when they end
-TIDY_S = 600.0  # between two looks at what can be merged or let go
-NETWORKS_S = 2.0  # between two looks at the files of the table of networks
+OPEN_BYTES = 256 << 20  # bodies of open exchanges in memory; others are read again when they end
+TIDY_S = 600.0  # between two runs of `tidy`
+NETWORKS_S = 2.0  # between two polls of the files of the networks table
 
 
 class _Open(msgspec.Struct):
-    """An exchange whose outcome has not come."""
+    """An exchange without an outcome so far."""
 
     intent: Intent
-    body: bytes | None  # None: lies in the log, at the first of the places
+    body: bytes | None  # None: read it from the log, at the first of the places
     boot: int
-    places: list[tuple[int, int, int]]  # (worker, file sequence, offset) of every group it has frames in
+    places: list[tuple[int, int, int]]  # (worker, file sequence, offset) of every group with frames of it
     reply: list[bytes] = []
 
 
 class Checkpoint(msgspec.Struct):
-    """Where reading goes on, and what was open there."""
+    """Where reading continues, and which exchanges were open."""
 
     read: dict[str, int]  # log file -> bytes read
     open: list[tuple[int, int, list[tuple[int, int, int]]]]  # worker, exchange, places of its frames
 
 
 class Recorder:
-    """Turns logs into segments. `step` once, or again and again."""
+    """Turns logs into segments. Call `step` once or repeatedly."""
 
     def __init__(
         self,
@@ -87,8 +87,8 @@ class Recorder:
     ) -> None:
         self.folder, self._now = folder, now
         self.networks = WatchedNetworks(networks)
-        self._gateway = gateway  # its name in a fleet, where ids of other gateways lie beside ours
-        self._written_for: int | None = 0  # what a range asked for last
+        self._gateway = gateway  # its name in a fleet, whose gateways' ids must differ
+        self._written_for: int | None = 0  # the range's last write request
         self._secret = folder.secret()
         self._sketcher = Sketcher(derive(self._secret, PURPOSE))
         self._before = SentBefore(derive(self._secret, b"sent-before"))
@@ -99,14 +99,14 @@ class Recorder:
         self._open_bytes = 0
         self._rows: list[Row] = []  # not sketched yet
         self._keep: list[bool] = []
-        self._text_bytes = 0  # of these
-        self._sketched: list[pa.RecordBatch] = []  # of the segment to come
-        self._tables: dict[str, NetworkFile] = {}  # by SHA-256: those that these got their `asn` by
-        self._waiting = 0  # rows that are in no segment yet, sketched or not
-        self._plain: list[pa.RecordBatch] = []  # the same with their texts, where somebody wants them
+        self._text_bytes = 0  # of `_rows`
+        self._sketched: list[pa.RecordBatch] = []  # for the next segment
+        self._tables: dict[str, NetworkFile] = {}  # by SHA-256: those that `asn` came from
+        self._waiting = 0  # rows not in a segment yet, sketched or not
+        self._plain: list[pa.RecordBatch] = []  # the same with their texts, if indicators need them
         self._since = 0.0
         self._gaps = _gaps_in(folder.gaps)
-        self._new_gaps: list[UncapturedSpan] = []  # read, and not in their file yet
+        self._new_gaps: list[UncapturedSpan] = []  # read, but not yet in the file of gaps
         self.written = self.unknown = self.quarantined = self.unknown_shapes = 0
         self.unread_documents: Counter[str] = Counter()  # why -> how many
         self.last_time_us = 0
@@ -122,13 +122,13 @@ class Recorder:
     # --- reading ---------------------------------------------------------------------------------------
 
     def step(self, *, flush: bool = False) -> bool:
-        """Read what is new, write what is due. Give whether anything was read."""
+        """Read new entries and write due segments. Return whether anything was read."""
         moved = False
         over = self._over()
         files = wal.files(self.folder.wal)
         newest = {wal.parts_of(path)[0]: wal.parts_of(path)[1] for path in files}
         boots: dict[int, int] = {}
-        behind: set[int] = set()  # workers whose later files have to wait: what they tell began in this one
+        behind: set[int] = set()  # workers whose later files must wait: their exchanges may begin in this one
         for path in files:
             reader = self._reader(path)
             boots[reader.worker] = max(boots.get(reader.worker, 0), reader.boot)
@@ -151,9 +151,9 @@ class Recorder:
         return moved
 
     def _over(self) -> dict[int, int]:
-        """The last boot of each worker that is dead now. Asked before the last read: it has written all.
+        """Return the last boot of each dead worker. Called before the last read: by then all is written.
 
-        One that begins in this very moment has a later boot, and is not taken for the dead one.
+        A worker that starts at this moment has a later boot, and does not count as dead.
         """
         last: dict[int, int] = {}
         for path in wal.files(self.folder.wal):
@@ -222,7 +222,7 @@ class Recorder:
             self.last_time_us = was.intent.time_us
 
     def _whole(self, key: tuple[int, int], payload: memoryview) -> None:
-        """Take a complete row, sent by a gateway that is not ours."""
+        """Add a complete row, reported by another vendor's gateway."""
         values: Row = {}
         try:
             values = msgspec.json.decode(payload, type=dict)
@@ -230,7 +230,7 @@ class Recorder:
         except Exception as why:  # noqa: BLE001 - one poisoned body must not stop the capture of all others
             self._quarantine(key, why)
             try:
-                made = [rows.foreign(*key, values)]  # without what it asked
+                made = [rows.foreign(*key, values)]  # without the request
             except Refused:
                 return
         for row in made:
@@ -242,7 +242,7 @@ class Recorder:
         if self._gateway is not None:
             worker, number = row["worker"], row["sequence"]
             ours = exchange_id(worker, number)  # type: ignore[arg-type]
-            if str(row["exchange_id"]).partition(".")[0] == ours:  # else it is another software's
+            if str(row["exchange_id"]).partition(".")[0] == ours:  # else another program's id
                 row["exchange_id"] = f"{self._gateway}.{row['exchange_id']}"
         if not self._waiting:
             self._since = time.monotonic()
@@ -256,7 +256,7 @@ class Recorder:
             self._sketch()
 
     def _sketch(self) -> None:
-        """Put sketches in the place of the texts at hand."""
+        """Replace the waiting texts by their sketches."""
         made = rows.batch(self._rows)
         networks = self.networks.first(self.still_here)
         if networks is not None:
@@ -284,14 +284,14 @@ class Recorder:
             "reason": f"{type(why).__name__} in its body",
         }
         with suppress(OSError), open(self.folder.path / "quarantined.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")  # where the disk refuses, the count stays
+            file.write(json.dumps(line) + "\n")  # if the disk refuses, the count remains
 
     def _close_dead(self, worker: int, boot: int) -> None:
-        """Close the exchanges that a dead worker (boots below `boot`) left open: no outcome will come."""
+        """Close exchanges that a dead worker (boots below `boot`) left open: no outcome will come."""
         left = [key for key, was in self._open.items() if key[0] == worker and was.boot < boot]
         own = [reader for reader in self._readers.values() if left and reader.worker == worker]
         if not all(map(self._at_end, own)):
-            return  # the dead one's last words may still come
+            return  # the last entries of the dead worker may still be unread
         for key in left:
             self.unknown += 1
             self._finish(key, rows.UNKNOWN, b"")
@@ -302,13 +302,13 @@ class Recorder:
     # --- writing ---------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write the rows at hand as one segment, with the checkpoint that goes with them."""
-        self._write_gaps()  # the checkpoint is past them
+        """Write the waiting rows as one segment, with its checkpoint."""
+        self._write_gaps()  # the checkpoint is past the gaps
         if self._rows:
             self._sketch()
         table = pa.Table.from_batches(self._sketched).combine_chunks()
         number = self._number + 1
-        if self._plain:  # before the segment: cut short, it is put again
+        if self._plain:  # before the segment: after an interruption it is repeated
             plain = pa.Table.from_batches(self._plain).combine_chunks()
             self._shelf.put(number, plain.to_batches()[0], self._now())
         batch, tables = table.to_batches()[0], self._tables.values()
@@ -324,10 +324,10 @@ class Recorder:
         return msgspec.json.encode(Checkpoint(read, still))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        """Go on where the last segment left off; exchanges that were open then are read again."""
+        """Continue after the last segment; exchanges that were open then are read again."""
         self._start = dict(checkpoint.read)
         for _, number, places in checkpoint.open:
-            for place in dict.fromkeys(places):  # once, however many of its frames lie there
+            for place in dict.fromkeys(places):  # once, however many of its frames are there
                 path = self.folder.wal / wal.name_of(place[0], place[1])
                 if not path.exists():
                     continue
@@ -337,7 +337,7 @@ class Recorder:
                         self._take(reader, frame)
 
     def _delete_used(self, newest: dict[int, int], dead: dict[int, int]) -> None:
-        """Delete the log files that are over and whose every exchange lies in a segment."""
+        """Delete finished log files whose exchanges are all in segments."""
         needed = {(place[0], place[1]) for was in self._open.values() for place in was.places}
         for key, reader in list(self._readers.items()):
             over = key[1] < newest.get(key[0], 0) or reader.boot <= dead.get(key[0], -1)
@@ -347,7 +347,7 @@ class Recorder:
                 self._report_damage(reader)
             wal.remember(self.folder.wal, *key)
             reader.path.unlink(missing_ok=True)
-            sync_folder(self.folder.wal)  # gone for good before a checkpoint no longer knows it
+            sync_folder(self.folder.wal)  # durably, before a checkpoint omits the file
             reader.close()
             del self._readers[key]
             self._start.pop(reader.path.name, None)
@@ -366,11 +366,11 @@ class Recorder:
             del self._new_gaps[0]
 
     def _report_damage(self, reader: wal.Reader) -> None:
-        """Bytes at a file's end that are no whole group: torn by a crash, or changed on the disk."""
+        """Report bytes at a file's end that are no whole group: torn by a crash, or changed on the disk."""
         file_stat = os.fstat(reader.handle)
         damaged_file = self.folder.path / "damaged" / reader.path.name
         damaged_file.parent.mkdir(exist_ok=True, mode=0o700)
-        if not damaged_file.exists():  # else it was killed here before
+        if not damaged_file.exists():  # else the recorder was killed after the link
             os.link(reader.path, damaged_file)
         at_us = file_stat.st_mtime_ns // 1000
         size = file_stat.st_size - reader.at
@@ -379,19 +379,19 @@ class Recorder:
         self._write_gaps()
 
     def lag(self) -> dict[str, float]:
-        """How far behind the logs the segments are."""
+        """Return how far the segments are behind the logs."""
         behind = sum(not self._at_end(reader) for reader in self._readers.values())
         waits_s = time.monotonic() - self._since if self._waiting else 0.0
         return {"lag_s": round(waits_s, 3), "files_behind": behind, "open": len(self._open)}
 
     def tidy(self) -> None:
-        """Merge hours that are over and let go what the terms keep no longer."""
+        """Merge hours that are over, and delete what the retention policy no longer allows."""
         now = self._now()
         if segments.merge(self.folder, now):
-            pa.default_memory_pool().release_unused()  # else a merged hour's room stays for the next one
-        with suppress(TermsError):  # nothing is forgotten by terms that cannot be read; /health names them
+            pa.default_memory_pool().release_unused()  # else the memory used for a merge stays reserved
+        with suppress(TermsError):  # an unreadable policy deletes nothing; /health reports it
             self._retention = open_terms(self.folder, keeps_history=False).terms.retention
-        if clock.writes_asked() is None:  # a run of the range plays days in minutes
+        if clock.writes_asked() is None:  # a run of the range simulates days in minutes
             now = self._retention_clock.at(now)
         if self._retention is not None:
             segments.forget(self.folder, now, self._retention.text_days, self._retention.sketch_days)
@@ -411,7 +411,7 @@ def _gaps_in(path: Path) -> set[tuple[int, int]]:
 
 
 def _append_gap(path: Path, gap: UncapturedSpan) -> None:
-    """Append one line, whole or not at all. Raises: OSError where the disk refuses."""
+    """Append one whole line or nothing. Raises: OSError if the disk refuses."""
     with open(path, "a+b", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         line = msgspec.json.encode(gap) + b"\n"
@@ -427,7 +427,7 @@ def _append_gap(path: Path, gap: UncapturedSpan) -> None:
 
 
 def main(folder: str) -> None:
-    """Be the recorder of the gateway in a folder."""
+    """Run the recorder of the gateway in a folder."""
     stop: list[int] = []
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: stop.append(number))
@@ -436,11 +436,11 @@ def main(folder: str) -> None:
     with refuse_os_errors(FolderError, f"{place.own_segments}: cannot be used"):  # a fleet's folder is away
         recorder = Recorder(place, clock.now, settings.gateway if settings.state else None, settings.networks)
     gc.collect()
-    gc.freeze()  # what is here now stays: the collector need not look at it again
+    gc.freeze()  # these objects are permanent: the collector can skip them
     gc.set_threshold(20_000, 50, 100)
     beat_at = tidy_at = networks_at = 0.0
     error: str | None = None
-    recorder.still_here = lambda: _beat(place, recorder, error)  # also while it catches up
+    recorder.still_here = lambda: _beat(place, recorder, error)  # also while catching up
     READER.still_here, READER.share = recorder.still_here, DOCUMENTS_SHARE
     while True:
         stopping, begun = bool(stop), time.monotonic()
@@ -453,14 +453,14 @@ def main(folder: str) -> None:
                 recorder.networks.poll()
                 networks_at = time.monotonic()
             error = None
-        except OSError as why:  # a full disk: what is unwritten lies in the log, and is tried again
+        except OSError as why:  # a full disk: unwritten rows are still in the log; retry
             error, moved = f"{why.filename or place.own_segments}: {why.strerror}", False
         if time.monotonic() - beat_at > clock.pause_s(1.0):
             beat_at = time.monotonic()
             _beat(place, recorder, error)
         if stopping:
             return
-        if not (moved and clock.is_driven()):  # a range waits for what it asks to be written
+        if not (moved and clock.is_driven()):  # a range waits for its writes
             time.sleep(1.0 if error else max(0.0, begun + POLL_S - time.monotonic()))
 
 
@@ -481,7 +481,7 @@ def _beat(folder: Folder, recorder: Recorder, error: str | None) -> None:
             **recorder.lag(),
         )
     except OSError:
-        return  # seen from outside: the beat is missing
+        return  # the missing heartbeat shows it
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The words of one reply, thoughts first: whole or streamed, in the shapes of the four APIs.
+"""The text of one reply, reasoning first: whole or streamed, in the formats of the four APIs.
 
-Reasoning that stands in a field of its own is put between `<think>` marks, as models that think in their text
-write it: what a student is trained on is both. It knows no coin.
+Reasoning in a field of its own is put between `<think>` marks, as models write it that reason in their text:
+a student is trained on both forms.
 """
 
 import re
@@ -16,7 +16,7 @@ THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
 def words_of(body: bytes, stream: bool) -> str:
-    """The text of a reply; of several choices the first. Raises: ValueError where there is none."""
+    """Return the text of a reply; of several choices the first. Raises: ValueError if there is none."""
     thought: list[str] = []
     spoken: list[str] = []
     try:
@@ -75,7 +75,7 @@ def _whole(reply: Any, thought: list[str], spoken: list[str]) -> None:
 
 
 def _message(message: Any, thought: list[str], spoken: list[str]) -> None:
-    """A chat message, or a piece of one."""
+    """Add a chat message, or a piece of one."""
     for name in THOUGHTS:
         value = dig(message, name)
         if isinstance(value, str) and value:
@@ -84,7 +84,7 @@ def _message(message: Any, thought: list[str], spoken: list[str]) -> None:
     content = dig(message, "content")
     if isinstance(content, str):
         spoken.append(content)
-    for part in _list(content):  # typed parts, as Mistral's
+    for part in _list(content):  # typed parts, as from Mistral
         if dig(part, "type") in ("thinking", "reasoning"):
             _put(thought, text_of(dig(part, "thinking")))
         else:

@@ -1,7 +1,4 @@
-"""The clock by which retention lets go: a clock that stands ahead for an hour deletes nothing.
-
-It does not know what is kept, nor for how long.
-"""
+"""The clock that retention uses: an hour with a clock set ahead deletes nothing."""
 
 import time
 from collections.abc import Callable
@@ -14,37 +11,37 @@ import msgspec
 from stillwatch.new_file import replace_file
 from stillwatch.units import DAY_US, time_of, us
 
-STEP_US = DAY_US  # ahead of what the running time explains: more is a step, which may be wrong
-WAIT_S = 86_400.0  # of running time under a step, until it counts
+STEP_US = DAY_US  # ahead of the expected time: a larger jump is a step, which may be wrong
+WAIT_S = 86_400.0  # of running time after a step, until it counts
 
 
 class _TrustedTime(msgspec.Struct, forbid_unknown_fields=True):
-    """What a restart must know."""
+    """The state that survives a restart."""
 
-    at_us: int  # the time that was given last
-    waited_s: float  # how long it has run under a step that does not count yet
+    at_us: int  # the last time returned
+    waited_s: float  # how long a pending step has lasted
 
 
 class RetentionClock:
-    """Gives a wall clock's time, but where it stepped ahead: then the time before, moved on by running time.
+    """Returns the wall clock's time; after a step ahead, the time before it plus the running time.
 
-    A step counts once it has stood for a day of running time (`WAIT_S`). So what is due after a long stop is
-    let go a day late. A step back counts at once. Not safe to share between threads.
+    A step counts once it has lasted a day of running time (`WAIT_S`), so after a long stop, deletions are a
+    day late. A step back counts at once. Not thread-safe.
     """
 
     def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Take up what the file at `path` holds; a clock without one trusts the first time it is shown.
+        """Load the state at `path`; without a file the first time is trusted.
 
-        One that cannot be read does not: any time is a step then, and counts a day later.
+        An unreadable file is different: any time is then a step, and counts a day later.
         """
         self._path, self._monotonic = path, monotonic
         self._seen = _read(path)
         self._last_s = monotonic()
 
     def at(self, now: datetime) -> datetime:
-        """Give the time to let go by.
+        """Return the time to use for deletions.
 
-        A full disk does not stop it, as letting go makes room: a restart then knows an earlier time.
+        A full disk does not stop it, as deletions free space: a restart then continues from an earlier time.
         """
         now_us, read_s = us(now), self._monotonic()
         ran_s, self._last_s = read_s - self._last_s, read_s

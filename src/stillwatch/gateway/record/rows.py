@@ -1,6 +1,6 @@
-"""One captured exchange as a row of the record, with what the gateway knows beside it. It reads no files.
+"""One captured exchange as a row of the record, with the gateway's own data about it.
 
-A value that a client wrote wrongly is left out, not the exchange.
+An invalid value from a client is left out; the exchange is kept.
 """
 
 import re
@@ -34,22 +34,22 @@ from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id
 from stillwatch.gateway.record.sent_before import SentBefore, room_of
 
-UNKNOWN = ExchangeOutcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
+UNKNOWN = ExchangeOutcome(0, "unknown", 0, 0, 0)  # the worker died before it reported an outcome
 RECORDED_AS = {line.name: "chat" for line in OPERATIONS.lines if line.does == "generates"} | {
     "completions": "text_completion"
 }
-ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is believed, and stated
-FIRST_US, LAST_US = ANY_TIME.first_us, 10**17  # what is greater is taken for nanoseconds
+ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is trusted
+FIRST_US, LAST_US = ANY_TIME.first_us, 10**17  # a greater number counts as nanoseconds
 INFLATED = 256 << 20
-UNKNOWN_SHAPE = "unknown"  # no table knows the request: what it holds of text was taken as it stands
-LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
-REQUEST = "request"  # of a hook's row, no column: a request that is not read yet
-# likewise: a body that is no single request, in base64; its content type; the target that it was sent to
+UNKNOWN_SHAPE = "unknown"  # no known API format: all its text was taken unchanged
+LONGEST_NAME = 512  # values that clients and upstreams invent are kept for weeks where exchanges are watched
+REQUEST = "request"  # of a hook's row, not a column: a request that is still unparsed
+# likewise: a body other than a single request, in base64; its content type; its target
 BODY, BODY_KIND, BODY_TARGET = "body", "body_kind", "body_target"
 GOOGLE = "generate_content"  # the operation of each question in its batches
-_ASKS = ("body", "params", "request")  # where a question of a batch holds the request itself
+_ASKS = ("body", "params", "request")  # fields of a batch question that may hold the request itself
 _NAMES = ("model", "end_user", "conversation", "response_format", "finish_reason", "served_model")
-_NO_INT = (1, 0)  # bounds that nothing is within
+_NO_INT = (1, 0)  # bounds that contain nothing
 _SCHEMA = pa.schema([*RECORD, *EXTRA])
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 
@@ -63,9 +63,9 @@ def row(
     reply: bytes,
     before: SentBefore | None = None,
 ) -> Row:
-    """The record's fields and EXTRA's, unchecked values already left out.
+    """Return the record's fields and EXTRA's, without invalid values.
 
-    `before` tells what is new in the request; without it all after the model's last answer is.
+    `before` decides what is new in the request; without it, everything after the model's last answer is.
     """
     row, text = _read_body(intent, body, before is None) if body else (dict.fromkeys(SETTINGS), NOTHING)
     unread = text.unread
@@ -120,7 +120,7 @@ def _cut_names(row: Row) -> Row:
 
 
 def _tidy_values(values: Row) -> Row:
-    """Give a client's values in the types of their columns; values of other types are left out."""
+    """Convert a client's values to the types of their columns; values of other types are left out."""
     tidied: Row = {}
     for name, value in values.items():
         if value is None:
@@ -146,10 +146,10 @@ def batch_rows(
     outcome: ExchangeOutcome,
     before: SentBefore | None = None,
 ) -> list[Row]:
-    """The questions in a batch, each a row of its own at the time of the upload.
+    """Return the questions in a batch, each as a row of its own with the time of the upload.
 
-    OpenAI's is an uploaded file of lines, Anthropic's one request. Their answers are fetched later: tokens
-    are not known. A refused upload asks nothing.
+    OpenAI's batch is an uploaded file of lines, Anthropic's is one request. Their answers are fetched later,
+    so tokens are unknown. A refused upload has no questions.
     """
     if outcome.status // 100 not in (0, 2):
         return []
@@ -169,7 +169,7 @@ def batch_rows(
 
 
 def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]]]:
-    """(operation, request) of each question in a batch: requests of one object, or lines of a file."""
+    """Return (operation, request) of each question in a batch: requests of one object, or lines of a file."""
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -192,7 +192,7 @@ def _question_in(line: bytes) -> tuple[str, dict[str, object]] | None:
 
 
 def _question(line: object, usual: str) -> tuple[str, dict[str, object]] | None:
-    """(operation, request) of a question; `usual` where it says no path of its own."""
+    """Return (operation, request) of a question; `usual` if it names no path of its own."""
     if (google := google_question(line)) is not None:
         return GOOGLE, google
     if not isinstance(line, dict) or "custom_id" not in line:
@@ -204,12 +204,12 @@ def _question(line: object, usual: str) -> tuple[str, dict[str, object]] | None:
 
 
 def _beside_questions(body: bytes) -> bytes:
-    """An upload without its lines that are questions: these are rows of their own."""
+    """Return an upload without the lines that are questions: these are rows of their own."""
     return b"\n".join(line for line in body.split(b"\n") if b"{" not in line or not _question_in(line))
 
 
 def read_request(values: Row) -> Row:
-    """A hook's row, with what its request holds where that was left to be read here."""
+    """Return a hook's row with the fields of its request, if that is still unparsed."""
     request = values.pop(REQUEST, None)
     with suppress(Refused):
         fields = exchange(request, {}) if isinstance(request, dict) else {}
@@ -218,16 +218,16 @@ def read_request(values: Row) -> Row:
 
 
 def hook_rows(worker: int, number: int, values: Row) -> list[Row]:
-    """Give the rows of what a hook reports: itself, and each question of a batch in it.
+    """Return the rows of a hook's report: the exchange itself, and each question of a batch in it.
 
-    Raises: Refused where it has no time or no account.
+    Raises: Refused if it has no time or no account.
     """
     raw, kind, target = (values.pop(name, None) for name in (BODY, BODY_KIND, BODY_TARGET))
     if not isinstance(raw, str):
         return [foreign(worker, number, read_request(values))]
     body, told = b64decode(raw), foreign(worker, number, dict(values))
     time_us = told["time"]
-    assert isinstance(time_us, int)  # as it stands in the log
+    assert isinstance(time_us, int)  # `foreign` has converted it
 
     def text(name: str) -> str | None:
         value = told.get(name)
@@ -247,9 +247,9 @@ def hook_rows(worker: int, number: int, values: Row) -> list[Row]:
 
 
 def foreign(worker: int, number: int, values: Row) -> Row:
-    """A row that a hook made: the record's fields, and of EXTRA's what it knows.
+    """Return a hook's row: the record's fields, and those of EXTRA's that it knows.
 
-    Raises: Refused where it has no time or no account.
+    Raises: Refused if it has no time or no account.
     """
     extra = {UNREAD_DOCUMENTS, *(field.name for field in EXTRA)}
     checked = _check_row({name: value for name, value in values.items() if name not in extra | {"keep_text"}})
@@ -261,7 +261,7 @@ def foreign(worker: int, number: int, values: Row) -> Row:
 
 
 def _read_body(intent: Intent, body: bytes, is_parted: bool) -> tuple[Row, RequestText]:
-    """The request's settings, and its text: parted into what is new and what is not, or only its pieces."""
+    """Return the request's settings and its text: divided into new and earlier, or only its pieces."""
     if not (is_parted or intent.coding) and (chat := plain_chat(body, intent.target)) is not None:
         return chat
     request, text = _request(intent, body, request_text if is_parted else pieces_only)
@@ -271,14 +271,14 @@ def _read_body(intent: Intent, body: bytes, is_parted: bool) -> tuple[Row, Reque
 def _request(
     intent: Intent, body: bytes, read: Callable[[object, str], RequestText]
 ) -> tuple[dict[str, object], RequestText]:
-    """The request's own fields, and its text: also of what is no JSON object."""
+    """Return the request's own fields and its text, even if it is not a JSON object."""
     try:
         if intent.coding:
             body = inflate(body, intent.coding, INFLATED)
-    except BadRequest:  # refused at the door
+    except BadRequest:  # refused by the worker
         return {}, NOTHING
     try:
-        document = msgspec.json.decode(body)  # the worker has looked at it strictly
+        document = msgspec.json.decode(body)  # the worker has validated it
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # an upload, a form
         return {}, bytes_text(_beside_questions(body) if is_batch(body) else body, intent.kind)
     if not isinstance(document, dict):
@@ -289,7 +289,7 @@ def _request(
 
 
 def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, object]:
-    """The reply's body as one object; a stream's text is put together."""
+    """Return the reply's body as one object; the texts of a stream are joined."""
     if not reply:
         return {}
     if not outcome.stream:
@@ -300,7 +300,7 @@ def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, 
         return document if isinstance(document, dict) else {}
     pattern = TEXTS.get(intent.operation, ANY_TEXT)
     events = [data for data in _DATA.findall(reply) if data != b"[DONE]"] or [reply]  # Ollama: lines of JSON
-    if b'"meta_info"' in events[-1]:  # SGLang: each event has all that was written so far
+    if b'"meta_info"' in events[-1]:  # SGLang: each event repeats all text so far
         events = events[-1:]
     parts = []
     for raw in pattern.findall(b"\n".join(events)):
@@ -313,7 +313,7 @@ def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, 
 
 def _check_row(values: Row) -> Row:
     try:
-        return tidy(values, ANY_TIME)  # in place: what was converted before one is refused stays what it is
+        return tidy(values, ANY_TIME)  # in place: values converted before a refusal stay converted
     except Refused:
         pass
     checked: Row = {"time": as_time(values.get("time"), ANY_TIME), "account": values.get("account")}
@@ -331,7 +331,7 @@ def _check_row(values: Row) -> Row:
 
 
 def batch(rows: list[Row]) -> pa.RecordBatch:
-    """Rows as one batch of the record and EXTRA's columns. A text that is not whole Unicode is mended."""
+    """Return rows as one batch of the record and EXTRA's columns. Text with invalid Unicode is repaired."""
     try:
         columns = columns_of(rows, _SCHEMA)
     except UnicodeError:

@@ -1,8 +1,7 @@
-"""Segments: the recorder's Parquet files, by hour, each named by the numbers it spans. It sketches nothing.
+"""Segments: the recorder's Parquet files, by hour, each named by the range of numbers it spans.
 
-A number is given once. Merging an hour replaces its files by one that spans their numbers: whoever reads
-along knows by the name what it has read already. Each gateway of a fleet writes to a folder of its own, and
-whoever reads, reads all of them.
+A number is used once. Merging an hour replaces its files by one that spans their numbers, so a reader can see
+from the name what it has read already. Each gateway of a fleet writes to its own folder; readers read all.
 """
 
 import json
@@ -23,12 +22,12 @@ from stillwatch.exchanges.sketched import TEXTS, without_texts
 from stillwatch.gateway.folder import Folder
 from stillwatch.new_file import sync_folder
 
-CHECKPOINT = b"stillwatch.checkpoint"  # metadata: where the recorder stood when it wrote this
+CHECKPOINT = b"stillwatch.checkpoint"  # metadata: the recorder's position when it wrote the file
 EACH_ITS_OWN = frozenset(
     ("exchange_id", "time", "received", "sequence", "prompt", "completion", "earlier", "prompt_exact")
 )
-PARTS = b"stillwatch.parts"  # metadata of a merged segment: the numbers and rows of what went into it
-NETWORKS = b"stillwatch.networks"  # metadata: the files of the tables by which its rows got their `asn`
+PARTS = b"stillwatch.parts"  # metadata of a merged segment: the numbers and row counts of its parts
+NETWORKS = b"stillwatch.networks"  # metadata: the network tables that the rows' `asn` came from
 _NAME = re.compile(r"(\d{10})-(\d{10})\.parquet", re.ASCII)
 _HOUR = "%Y-%m-%dT%H"
 GROUP_ROWS = 100_000  # of a merged file: about 50 MB in memory without texts
@@ -43,13 +42,13 @@ class Segment:
 
 
 def segment(path: Path) -> Segment | None:
-    """What a file's name says, or None for what is no segment."""
+    """Parse a file's name; None if it is not a segment."""
     matched = _NAME.fullmatch(path.name)
     return Segment(int(matched[1]), int(matched[2]), path) if matched else None
 
 
 def all_segments(folder: Folder) -> list[Segment]:
-    """Every segment, in order for each gateway. Where a merge was cut short, what it replaced is left out."""
+    """Return every segment, in order for each gateway, without those that an interrupted merge replaced."""
     return [segment_file for _, root in folder.segment_folders() for segment_file in _segments_in(root)]
 
 
@@ -58,7 +57,7 @@ def _segments_in(root: Path) -> list[Segment]:
 
 
 def whole(segments: Iterable[Segment]) -> list[Segment]:
-    """Give segments of one gateway in order, without those that lie inside another."""
+    """Return segments of one gateway in order, without those that lie inside another."""
     widest: list[Segment] = []
     for segment_file in sorted(segments, key=lambda s: (s.first, -s.last)):
         if not widest or segment_file.last > widest[-1].last:
@@ -67,7 +66,7 @@ def whole(segments: Iterable[Segment]) -> list[Segment]:
 
 
 def sweep(folder: Folder) -> None:
-    """Take away what a recorder left that was killed: half-written files, and files that were merged."""
+    """Delete what a killed recorder left: half-written files, and files that were merged."""
     for below in folder.own_segments.iterdir():
         for path in below.glob("*.new"):
             path.unlink()
@@ -78,9 +77,9 @@ def sweep(folder: Folder) -> None:
 
 
 def new_segments(folder: Folder, seen: set[str]) -> list[Path]:
-    """The segments whose numbers are not all in `seen`, the names of those that were read.
+    """Return the segments whose numbers are not all in `seen`, the names of those that were read.
 
-    A merged one may hold rows beside that were read: `read_new` gives exactly the others.
+    A merged one may also hold rows that were read: `read_new` returns only the others.
     """
     return [
         segment_file.path
@@ -92,22 +91,22 @@ def new_segments(folder: Folder, seen: set[str]) -> list[Path]:
 
 
 def name_in(folder: Folder, path: Path) -> str:
-    """Give the name of a segment that stands in `seen`."""
+    """Return the name of a segment as used in `seen`."""
     root = path.parent.parent
     prefix = next(prefix for prefix, segments in folder.segment_folders() if segments == root)
     return prefix + path.name
 
 
 def _of(prefix: str, seen: set[str]) -> set[str]:
-    """The names of one gateway's segments, without what is put before them."""
+    """Return the names of one gateway's segments, without their prefix."""
     return {name.removeprefix(prefix) for name in seen if name.startswith(prefix)}
 
 
 def read_new(folder: Folder, seen: set[str]) -> Iterator[pa.Table]:
-    """Every row once, in order: those of numbers that are not in `seen`, which is brought up to date.
+    """Yield each unread row once, in order: those of numbers not in `seen`, which is updated.
 
-    `seen` stays small, and may be kept over a restart: it holds names of spans, whether or not such files
-    are still there.
+    `seen` stays small and may be kept across restarts: it holds names of spans, whether or not such files
+    still exist.
     """
     for prefix, root in folder.segment_folders():
         yield from _read_new_in(root, prefix, seen)
@@ -122,7 +121,7 @@ def _read_new_in(root: Path, prefix: str, seen: set[str]) -> Iterator[pa.Table]:
         try:
             table = _unread(segment_file, spans)
         except FileNotFoundError:
-            return  # merged or let go in this moment: the next call finds where it went
+            return  # merged or deleted just now: the next call finds its rows
         if table.num_rows:
             yield table
         spans = _spans({*before, segment_file.path.name})
@@ -131,7 +130,7 @@ def _read_new_in(root: Path, prefix: str, seen: set[str]) -> Iterator[pa.Table]:
 
 
 def _unread(segment_file: Segment, spans: list[tuple[int, int]]) -> pa.Table:
-    """The rows of a segment whose numbers do not lie in the spans."""
+    """Return the rows of a segment whose numbers are not in the spans."""
     table = pq.read_table(segment_file.path)
     pieces, at = [], 0
     for first, last, rows in _parts(segment_file, table):
@@ -142,7 +141,7 @@ def _unread(segment_file: Segment, spans: list[tuple[int, int]]) -> pa.Table:
 
 
 def _parts(segment_file: Segment, table: pa.Table) -> list[tuple[int, int, int]]:
-    """(first, last, rows) of each segment that was merged into this one, in the order of its rows."""
+    """Return (first, last, rows) of each segment that was merged into this one, in the order of its rows."""
     places = (table.schema.metadata or {}).get(PARTS)
     if places and table.num_rows:
         parts: list[tuple[int, int, int]] = json.loads(places)
@@ -151,7 +150,7 @@ def _parts(segment_file: Segment, table: pa.Table) -> list[tuple[int, int, int]]
 
 
 def _spans(names: Iterable[str]) -> list[tuple[int, int]]:
-    """The numbers that some names span, as few spans as will do."""
+    """Return the numbers that some names span, as the fewest spans."""
     spans: list[tuple[int, int]] = []
     for segment_file in sorted(s for s in (segment(Path(name)) for name in names) if s is not None):
         if spans and segment_file.first <= spans[-1][1] + 1:
@@ -162,7 +161,7 @@ def _spans(names: Iterable[str]) -> list[tuple[int, int]]:
 
 
 def _is_covered(first: int, last: int, spans: list[tuple[int, int]]) -> bool:
-    """Whether every number from first to last lies in the spans."""
+    """Return whether every number from first to last lies in the spans."""
     return any(a <= first and last <= b for a, b in spans)
 
 
@@ -178,7 +177,7 @@ def write(
     now: datetime,
     networks: Iterable[NetworkFile] = (),
 ) -> Path:
-    """Write one segment, whole or not at all. Raises: OSError where the disk refuses."""
+    """Write one segment, whole or not at all. Raises: OSError if the disk refuses."""
     path = folder.own_segments / now.strftime(_HOUR) / _segment_name(number, number)
     table = pa.Table.from_batches([batch])
     files = [
@@ -191,9 +190,9 @@ def write(
 
 
 def networks_of(schema: pa.Schema) -> list[dict[str, Any]]:
-    """Give the files by which a segment's rows got their `asn`: name, sha256, bytes.
+    """Return the files from which a segment's rows got their `asn`: name, sha256, bytes.
 
-    Segments of versions before say nothing of it.
+    Segments of earlier versions have no such list.
     """
     return list(json.loads((schema.metadata or {}).get(NETWORKS, b"[]")))
 
@@ -210,13 +209,13 @@ def _write(path: Path, table: pa.Table, checkpoint: bytes) -> Path:
 
 
 def _repeating(schema: pa.Schema) -> list[str]:
-    """Give columns whose values repeat. Of hashes a dictionary takes time and a third more room."""
+    """Return columns whose values repeat. For hashes a dictionary takes time and a third more space."""
     return [f.name for f in schema if not pa.types.is_fixed_size_list(f.type) and f.name not in EACH_ITS_OWN]
 
 
 @contextmanager
 def _whole_or_not(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that gets its name once it is whole and durable. Raises: OSError where the disk refuses."""
+    """Open a file that gets its name once it is whole and durable. Raises: OSError if the disk refuses."""
     path.parent.mkdir(exist_ok=True, mode=0o700)
     temporary = path.with_suffix(".new")
     try:
@@ -233,7 +232,7 @@ def _whole_or_not(path: Path) -> Iterator[BinaryIO]:
 
 
 def last_checkpoint(folder: Folder) -> tuple[int, bytes]:
-    """The highest number given so far, and the checkpoint in that segment; 0 and none where there is none."""
+    """Return the highest number used, and the checkpoint in that segment; 0 and b"" if there is none."""
     segments = _segments_in(folder.own_segments)
     if not segments:
         return 0, b""
@@ -242,13 +241,13 @@ def last_checkpoint(folder: Folder) -> tuple[int, bytes]:
 
 
 def hours(folder: Folder) -> Iterator[tuple[datetime, list[Segment]]]:
-    """Each hour's segments, for each gateway."""
+    """Yield each hour's segments, by gateway."""
     for _, root in folder.segment_folders():
         yield from _hours_in(root)
 
 
 def _hours_in(root: Path) -> Iterator[tuple[datetime, list[Segment]]]:
-    for below in sorted(root.iterdir()) if root.is_dir() else ():  # a folder that was just put there has none
+    for below in sorted(root.iterdir()) if root.is_dir() else ():  # a newly created folder has none
         try:
             hour = datetime.strptime(below.name, _HOUR).replace(tzinfo=UTC)
         except ValueError:
@@ -257,7 +256,7 @@ def _hours_in(root: Path) -> Iterator[tuple[datetime, list[Segment]]]:
 
 
 def _runs(segments: list[Segment]) -> Iterator[list[Segment]]:
-    """Divide segments where their numbers have a gap: what lies between is in another hour's folder."""
+    """Divide segments where their numbers have a gap: those between are in another hour's folder."""
     run: list[Segment] = []
     for segment_file in segments:
         if run and segment_file.first != run[-1].last + 1:
@@ -269,7 +268,7 @@ def _runs(segments: list[Segment]) -> Iterator[list[Segment]]:
 
 
 def merge(folder: Folder, now: datetime) -> int:
-    """Make one file of each hour that is over; give how many files went into others."""
+    """Merge each hour that is over into one file; return how many files were merged."""
     done = 0
     for hour, segments in _hours_in(folder.own_segments):
         if now < hour + timedelta(hours=1) + MERGE_AFTER:
@@ -282,7 +281,7 @@ def merge(folder: Folder, now: datetime) -> int:
 
 
 def _merge(run: list[Segment]) -> None:
-    """Merge several files into one, row group by row group: an hour may hold more than memory does."""
+    """Merge several files into one, by row groups: an hour may not fit in memory."""
     newest = pq.read_schema(run[-1].path)
     checkpoint = (newest.metadata or {}).get(CHECKPOINT, b"")
     parts = [part for segment_file in run for part in _parts_on_disk(segment_file)]
@@ -307,7 +306,7 @@ def _merge(run: list[Segment]) -> None:
 
 
 def _parts_on_disk(segment_file: Segment) -> list[tuple[int, int, int]]:
-    """As `_parts`, without its rows."""
+    """Return the same as `_parts`, without reading the rows."""
     metadata = pq.read_metadata(segment_file.path)
     parts = (metadata.metadata or {}).get(PARTS)
     return (
@@ -318,9 +317,9 @@ def _parts_on_disk(segment_file: Segment) -> list[tuple[int, int, int]]:
 
 
 def forget(folder: Folder, now: datetime, text_days: int, sketch_days: int) -> int:
-    """Let go what the terms keep no longer: texts first, then whole hours; give how many files changed.
+    """Delete what retention no longer allows: texts, then whole hours. Return the number of changed files.
 
-    The newest segment stays, emptied: it knows where the recorder stood.
+    The newest segment stays, emptied, as it holds the recorder's position.
     """
     done = 0
     newest = max((s.last for s in _segments_in(folder.own_segments)), default=0)

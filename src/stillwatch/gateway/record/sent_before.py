@@ -1,17 +1,17 @@
-"""What each account has sent before: so that a request's new text is told from what came along again.
+"""What each account has sent before, to separate a request's new text from what it repeats.
 
-Chat APIs keep no state: every request repeats the conversation. A message counts as sent before where the
-account sent it after the same words: the message and what stands before it, 256 characters in all. Told so,
-one word in many small messages is new whenever what it belongs to is.
+Chat APIs keep no state: every request repeats the conversation. A message counts as sent before if the
+account sent it after the same text: the message and what precedes it, 256 characters in all. So a word in
+many small messages is new whenever its context is.
 
-A message in the model's voice is the model's only where it follows what was sent before and is no longer
-than what was then answered; else the client made it up, and it is as new as the rest. So a question does not
-hide before, or in, an answer that was never given.
+A message in the model's voice is accepted as the model's only if it follows text that was sent before and is
+no longer than the answer given there. Otherwise the client made it up, and it is new like the rest. So a
+question cannot hide before, or in, an answer that was never given.
 
-"Continue" is no question of its own: with so short a text what it follows is taken again.
+"Continue" is no question of its own: if the new text is so short, the text before it is included.
 
-Only keyed hashes are held, in a table of fixed size that forgets the oldest by overwriting. After a restart
-it knows nothing: the first request of each conversation then counts as new as a whole, once.
+Only keyed hashes are held, in a table of fixed size that overwrites the oldest. After a restart it is empty:
+the first request of each conversation then counts as entirely new, once.
 """
 
 import hashlib
@@ -35,13 +35,13 @@ from stillwatch.exchanges.request_text import (
 )
 
 SLOTS = 1 << 21  # of 8 bytes
-CONTEXT = 256  # characters by which a message is known, with what stands before it
-ROOM_BITS = 24  # of a slot: characters of answers that were given there; above it, which message it is
+CONTEXT = 256  # characters that identify a message, including what precedes it
+ROOM_BITS = 24  # of a slot: characters of the answers given to the message; the bits above identify it
 MOST_ROOM = (1 << ROOM_BITS) - 1
 CHARACTERS_A_TOKEN = 8  # at most, in answers; 4 is usual
-GROWTH = 4  # characters a byte of a reply, which may have come compressed
-SLACK = 200  # characters: wrappings of an answer in the client's history
-MOST_LINES = 10_000  # of a system text; what stands after them is one
+GROWTH = 4  # characters per byte of a reply, which may be compressed
+SLACK = 200  # characters that the client's history may add to an answer
+MOST_LINES = 10_000  # of a system text; the rest counts as one
 _LINES = re.compile(r"[^\n.!?]+[\n.!?]*|[\n.!?]+")
 _WIDE = re.compile("[\u2e80-\U0010ffff]")  # of scripts without spaces
 _NONCE = bytes(12)
@@ -53,15 +53,15 @@ class SentBefore:
     """The memory of one recorder. Bounded; `slots` must be a power of two."""
 
     def __init__(self, key: bytes, slots: int = SLOTS) -> None:
-        # A keyed universal hash (GHASH, NIST SP 800-38D 6.4). One nonce for all is right here: no tag is ever
-        # shown, so that nobody learns which texts would collide. A tenth of BLAKE2's time on a long text.
+        # A keyed universal hash (GHASH, NIST SP 800-38D 6.4). One nonce for all is safe here: no tag is ever
+        # published, so nobody learns which texts collide. A tenth of BLAKE2's time on a long text.
         self._hash = AESGCM(hashlib.blake2b(key[:64], digest_size=16).digest()).encrypt
         self._mask = slots - 1
         self._shift = slots.bit_length() - 1
-        self._slots = memoryview(mmap(-1, 8 * slots)).cast("Q")  # memory is taken where a slot is used
+        self._slots = memoryview(mmap(-1, 8 * slots)).cast("Q")  # memory is used as slots are
 
     def text(self, account: str, request_text: RequestText, answered: int) -> RequestText:
-        """What is new in a request of an account, which the model answered with so many characters."""
+        """Divide a request into new and earlier text; `answered`: the most characters its answer can have."""
         who = account.encode("utf-8", "surrogatepass")
         who = b"%d\0%b\0" % (len(who), who)
         pieces = _merge_pieces(request_text.pieces)
@@ -87,17 +87,17 @@ class SentBefore:
             slots[at] = tag
         if last is not None:
             self._give(last, answered)
-        if True not in is_new:  # the same again: as it would be without a memory
+        if True not in is_new:  # an exact repetition: as without a memory
             is_new = since_last_answer(pieces)
         _reach_back(pieces, is_new)
         parted = put_together(pieces, is_new, request_text.api)
         new_lines = None if parted.system is None else self._new_lines(who, parted.system)
-        if new_lines:  # what the application says anew is asked anew
+        if new_lines:  # new instructions of the application count as new text
             parted = replace(parted, new=new_lines if parted.new is None else f"{new_lines}\n{parted.new}")
         return parted
 
     def _new_lines(self, who: bytes, system: str) -> str | None:
-        """The sentences of a system text that the account has not sent before; of its first one, none."""
+        """Return a system text's sentences that the account has not sent before; none for its first."""
         slots = self._slots
         at, tag = self._place(who, SYSTEM, "", system)
         if slots[at] ^ tag <= MOST_ROOM:
@@ -116,7 +116,7 @@ class SentBefore:
         return None if begins else "\n".join(lines).strip() or None
 
     def _place(self, who: bytes, voice: Voice, before: str, text: str) -> tuple[int, int]:
-        """The slot of a message, and what stands in it but for its room if the message was sent before."""
+        """Return the slot of a message, and its content (without the room) if the message was sent before."""
         short = CONTEXT - len(text)
         in_context = before[-short:] + text if short > 0 and before else text
         raw = who + _VOICES[voice] + in_context.encode("utf-8", "surrogatepass")
@@ -126,7 +126,7 @@ class SentBefore:
 
     def _give(self, place: tuple[int, int], characters: int) -> None:
         at, tag = place
-        held = self._slots[at] ^ tag  # the room, where the slot is still this message's
+        held = self._slots[at] ^ tag  # the room, if the slot is still this message's
         room = held if held <= MOST_ROOM else 0
         self._slots[at] = tag | min(room + characters, MOST_ROOM)
 
@@ -139,7 +139,7 @@ class SentBefore:
 
 
 def _reach_back(pieces: tuple[RequestPiece, ...], is_new: list[bool]) -> None:
-    """Where the new text is too short to be a question, count the text before it as new as well."""
+    """If the new text is too short to be a question, count the text before it as new as well."""
     words = 0
     for n, new in enumerate(is_new):
         if new:
@@ -155,13 +155,13 @@ def _reach_back(pieces: tuple[RequestPiece, ...], is_new: list[bool]) -> None:
 
 
 def _words(text: str) -> int:
-    """About how many words, as far as `LEAST_WORDS`; in scripts without spaces two characters are one."""
+    """Return about how many words, up to `LEAST_WORDS`; without spaces two characters count as one."""
     head = text[:CONTEXT]
     return len(head.split(None, LEAST_WORDS)) + (0 if head.isascii() else len(_WIDE.findall(head)) // 2)
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The sentences and lines of a text."""
+    """Yield the sentences and lines of a text."""
     end = 0
     for match in islice(_LINES.finditer(text), MOST_LINES):
         end = match.end()
@@ -171,7 +171,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def room_of(output_tokens: int | None, delivered_bytes: int) -> int:
-    """How many characters an answer can have had."""
+    """Return the most characters that an answer can have had."""
     if not delivered_bytes:
         return 0
     most = GROWTH * delivered_bytes if output_tokens is None else CHARACTERS_A_TOKEN * output_tokens
@@ -179,7 +179,7 @@ def room_of(output_tokens: int | None, delivered_bytes: int) -> int:
 
 
 def _merge_pieces(pieces: tuple[RequestPiece, ...]) -> tuple[RequestPiece, ...]:
-    """Join the parts of each message that are in one voice."""
+    """Join adjacent parts of a message that have the same voice."""
     voice, turn = None, None
     for piece in pieces:
         if piece[2] == turn and piece[0] == voice:

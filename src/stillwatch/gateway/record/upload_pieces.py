@@ -1,7 +1,7 @@
-"""Files that are uploaded in several requests, put together until they are whole. It reads none.
+"""Joins files that are uploaded in several requests.
 
-Google's pieces say where in the file they begin; OpenAI's parts are put in order by what completes an upload.
-Workers write logs of their own, so that pieces come here in any order.
+Google's pieces state their offset in the file; the request that completes OpenAI's upload states the order of
+its parts. Workers write separate logs, so pieces arrive here in any order.
 
 Blind to: pieces that came before the recorder began.
 """
@@ -17,27 +17,27 @@ from stillwatch.gateway.path.batch import is_batch
 from stillwatch.gateway.path.request import BadRequest, inflate
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent
 
-MOST_HELD = 128 << 20  # bytes of all; the oldest go first
+MOST_HELD = 128 << 20  # bytes of all uploads; the oldest are dropped first
 MOST_UPLOADS = 10_000
-LOST = b"%PDF-"  # read in the place of what is held no more, it counts as damaged
+LOST = b"%PDF-"  # read in place of dropped pieces, counts as a damaged document
 PART, COMPLETE = "/uploads/{upload}/parts", "/uploads/{upload}/complete"
 _DATA = re.compile(rb"""[;\s]name=(?:"data"|data(?=[;\s]|$))""", re.IGNORECASE)
-ANY_END = -1  # of a file: where what has come of it ends
+ANY_END = -1  # of a file that ends with the pieces received
 
 
 @dataclass
 class _Upload:
-    """What has come of one upload."""
+    """The pieces received of one upload."""
 
     pieces: dict[int | str, bytes] = field(default_factory=dict)  # by place in the file, or by part
     size: int = 0
-    end: int | None = None  # of the file, once it is known
-    order: tuple[str, ...] = ()  # of its parts, once it is known
-    plain: bool = False  # it is no document: each piece is read as it comes
-    lost: bool = False  # it is held no more
+    end: int | None = None  # of the file, once known
+    order: tuple[str, ...] = ()  # of its parts, once known
+    plain: bool = False  # not a document: each piece is read as it comes
+    lost: bool = False  # its pieces were dropped
 
     def joined(self) -> bytes:
-        """The pieces from the beginning of the file, as far as there are no gaps."""
+        """Return the pieces from the beginning of the file up to the first gap."""
         whole = bytearray()
         places = sorted(place for place in self.pieces if isinstance(place, int))
         for place in places:
@@ -48,20 +48,20 @@ class _Upload:
 
 
 class _Complete(msgspec.Struct):
-    """The body that completes an upload."""
+    """The body of the request that completes an upload."""
 
     part_ids: list[str] = []
 
 
 class UploadPieces:
-    """What has come of each upload."""
+    """The pieces received of each upload."""
 
     def __init__(self) -> None:
         self._uploads: dict[tuple[str, str], _Upload] = {}
         self.held_bytes = 0
 
     def read(self, intent: Intent, body: bytes, ended: ExchangeOutcome) -> tuple[Intent, bytes]:
-        """Give what to read for a request's body, and its intent: with the last piece the whole upload."""
+        """Return the body to read for a request, and its intent: with the last piece, the whole upload."""
         accepted = ended.status // 100 == 2
         if intent.piece is None and intent.operation == "other" and accepted and body:
             found = OPERATIONS.find("POST", intent.target)
@@ -71,7 +71,7 @@ class UploadPieces:
         return intent, self.read_body(intent, body, accepted)
 
     def read_body(self, intent: Intent, body: bytes, accepted: bool) -> bytes:
-        """What to read for one of Google's pieces: with a document's last one all of it, else nothing."""
+        """Return what to read for one of Google's pieces: with the last, the whole document, else nothing."""
         if intent.piece is None or not accepted:
             return body
         offset, last = intent.piece
@@ -100,9 +100,9 @@ class UploadPieces:
         return self._end(key, upload, b"", False)
 
     def _read_part(self, intent: Intent, body: bytes, name: str, part: str | None) -> tuple[Intent, bytes]:
-        """What to read for one of OpenAI's parts, or (None) for what puts them in order: at last, the whole.
+        """Return what to read for one of OpenAI's parts, or (None) for the request that orders them.
 
-        A part that is a text is read as it comes, too: nothing of it is lost where others never come.
+        The last of these returns the whole. A text part is also read as it comes, in case others never come.
         """
         key = (intent.account, name)
         upload = self._take(key)
@@ -129,7 +129,7 @@ class UploadPieces:
         return msgspec.structs.replace(intent, kind="", coding=""), whole
 
     def _add(self, upload: _Upload, place: int | str, body: bytes) -> None:
-        """Hold a piece. Beyond the size of a document only as much as shows that it is too large."""
+        """Hold a piece. Beyond a document's largest size, only enough to show that it is too large."""
         before = upload.pieces.get(place, b"")
         if not upload.lost and len(body) > len(before) and upload.size <= MOST_BYTES:
             upload.pieces[place] = body
@@ -147,7 +147,7 @@ class UploadPieces:
         return self._uploads.pop(key, None) or _Upload()
 
     def _keep(self, key: tuple[str, str], upload: _Upload) -> None:
-        """Hold an upload as the newest, and make room for it."""
+        """Hold an upload as the newest, and drop the oldest to make room."""
         self._uploads[key] = upload
         while len(self._uploads) > MOST_UPLOADS:
             self.held_bytes -= self._uploads.pop(next(iter(self._uploads))).size
@@ -176,7 +176,7 @@ def _opened(intent: Intent, body: bytes) -> bytes:
 
 
 def _file_in(form: bytes) -> bytes:
-    """The file in a form: its field `data`, or the longest of all."""
+    """Return the file in a form: its field `data`, or the longest of all."""
     border = form.partition(b"\r\n")[0]
     if not border.startswith(b"--"):
         return form

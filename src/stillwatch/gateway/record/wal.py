@@ -1,9 +1,8 @@
-"""The write-ahead log: what a worker has promised to remember. Frames, sealed in groups, durable in order.
+"""A worker's write-ahead log: frames, sealed in groups, durable in order.
 
 A file is a head (magic, boot, salt) and groups (length, checksum, ciphertext). A group is sealed with AES-GCM
-under a key of its file: no text of an exchange lies readable on the disk, and what is torn or changed does
-not open. A torn tail is the end of a file, never an error; what was acknowledged lies before it. This module
-does not know what frames say.
+under a key of its file, so no text of an exchange is readable on the disk, and torn or changed data does not
+open. A torn tail is the end of a file, never an error; acknowledged frames precede it.
 """
 
 import fcntl
@@ -31,19 +30,19 @@ SALT = 16
 _HEAD = struct.Struct(f"<8sQ{SALT}s")  # magic, boot, salt
 HEAD = _HEAD.size
 GROUP = struct.Struct("<II")  # length of the ciphertext, CRC-32 of its tag (in older files of all of it)
-TAG = 16  # bytes at the end of a ciphertext: what the cipher itself checks all of it by
+TAG = 16  # bytes at the end of a ciphertext: the cipher's own authentication tag
 FRAME = struct.Struct("<BQI")  # kind, exchange number, length
 INTENT, PART, OUTCOME, GAP, ROW = 1, 2, 3, 4, 5
-ROOM = 16 << 20  # a file's blocks are asked for in such steps: a commit then writes no metadata
+ROOM = 16 << 20  # disk blocks are allocated in such steps, so that a commit writes no metadata
 ROTATE = 64 << 20  # a file is closed at this size
-GROUP_LIMIT = 1 << 30  # a longer group was never written
+GROUP_LIMIT = 1 << 30  # no longer group is ever written
 
 
 class Frame(NamedTuple):
     kind: int
     number: int  # the exchange
     payload: memoryview
-    at: int  # where the group that holds it begins
+    at: int  # offset of its group
 
 
 def frame(kind: int, number: int, *payload: bytes) -> bytes:
@@ -56,7 +55,7 @@ def name_of(worker: int, sequence: int) -> str:
 
 
 def parts_of(path: Path) -> tuple[int, int]:
-    """(worker, sequence) in a file's name. Raises: ValueError for another name."""
+    """Return (worker, sequence) in a file's name. Raises: ValueError for another name."""
     worker, _, sequence = path.stem.partition("-")
     if not worker.startswith("w") or path.suffix != ".log":
         raise ValueError(f"{path.name} is no log file of a worker")
@@ -64,23 +63,23 @@ def parts_of(path: Path) -> tuple[int, int]:
 
 
 def files(folder: Path) -> list[Path]:
-    """Every log file in a folder, by worker and sequence."""
+    """Return every log file in a folder, by worker and sequence."""
     return sorted(folder.glob("w*-*.log"), key=parts_of)
 
 
 def _sealer(secret: bytes, head: bytes) -> AESGCM:
-    """Make a cipher with a key of the whole head: if a file's boot was changed, no group can be read."""
+    """Return a cipher whose key depends on the whole head: a changed boot makes every group unreadable."""
     return AESGCM(derive(derive(secret, b"wal") + head, b"wal file"))
 
 
 def _nonce(at: int) -> bytes:
-    """A group's place in its file: under the file's own key no nonce comes twice."""
+    """Return a nonce from a group's offset: under the file's own key no nonce repeats."""
     return at.to_bytes(12, "little")
 
 
 @dataclass(slots=True)
 class _CommitGroup:
-    """What the loop hands to the thread."""
+    """Frames that the event loop hands to the thread."""
 
     frames: list[bytes]
     asked: list[bytes]
@@ -93,12 +92,11 @@ class _CommitGroup:
 
 
 class Writer:
-    """One worker's log. `append` is called on the event loop; a thread commits all that waits in one group.
+    """One worker's log. The event loop calls `append`; a thread commits all waiting frames as one group.
 
-    `durable(tokens, size)` and `failed(tokens, why)` are called on that thread: hand them over to the loop.
-    What has no token belongs to a promise that was given: what the disk refuses goes into the next group.
-    `soon` puts the hand-over to the thread off to the end of the loop's round, so that whatever came in with
-    that round shares a commit.
+    `durable(tokens, size)` and `failed(tokens, why)` are called on that thread: pass them to the loop. A
+    frame without a token must not be lost: if the disk refuses it, it goes into the next group. `soon` defers
+    the hand-over to the end of the loop's round, so that everything from that round shares a commit.
     """
 
     def __init__(
@@ -114,20 +112,20 @@ class Writer:
         self._folder, self._worker, self._secret = folder, worker, secret
         self._durable, self._failed, self._soon = durable, failed, soon
         self._frames: list[bytes] = []  # without a token
-        self._asked: list[bytes] = []  # with one
+        self._asked: list[bytes] = []  # with a token
         self._tokens: list[object] = []
         self._appended = self._committed = 0
         self.commit_us = 0  # spent in commits so far
-        self._queue: SimpleQueue[_CommitGroup | None] = SimpleQueue()  # the cheapest way to wake a thread
-        self._due = False  # the hand-over is on its way
-        self._again: list[bytes] = []  # the thread's: promises that the disk has refused
+        self._queue: SimpleQueue[_CommitGroup | None] = SimpleQueue()  # the fastest way to wake a thread
+        self._due = False  # the hand-over is scheduled
+        self._again: list[bytes] = []  # used by the thread only: frames that the disk has refused
         self._file, self._at, self._room = -1, HEAD, 0
         self._lock_file = _lock_folder(folder, worker)
         self._seal: AESGCM
         own_files = [parts_of(p)[1] for p in files(folder) if parts_of(p)[0] == worker]
         self.sequence = max([*own_files, _last(folder, worker)])
-        self.boot = self.sequence + 1  # never used before: (boot, ordinal) names an exchange for good
-        with suppress(OSError):  # a full disk: tried again for the first group
+        self.boot = self.sequence + 1  # never used before: (boot, ordinal) identifies an exchange permanently
+        with suppress(OSError):  # a full disk: retried for the first group
             for left in folder.glob(f"w{worker}-*.new"):
                 left.unlink()
             self._open()
@@ -135,7 +133,7 @@ class Writer:
         self._thread.start()
 
     def append(self, data: bytes, token: object = None) -> None:
-        """Have a frame committed: with a token soon, and the token comes back; else with the next group."""
+        """Queue a frame: with a token it is committed soon, and the token returned; else with the next."""
         self._appended += len(data)
         if token is None:
             self._frames.append(data)
@@ -151,7 +149,7 @@ class Writer:
             self._soon(self._hand_over)
 
     def flush(self) -> None:
-        """Commit what waits."""
+        """Commit waiting frames."""
         if self._frames or self._again:
             self._hand_over()
 
@@ -166,7 +164,7 @@ class Writer:
         return self._appended - self._committed
 
     def close(self) -> None:
-        """Commit what waits, cut the file to its length and let it go."""
+        """Commit waiting frames, truncate the file to its length and close it."""
         self._hand_over()
         self._queue.put(None)
         self._thread.join()
@@ -174,9 +172,9 @@ class Writer:
         os.close(self._lock_file)
 
     def _run(self) -> None:
-        ask_for_short_slices()  # requests wait for it, and it mostly for the disk
+        ask_for_short_slices()  # requests wait for this thread, which mostly waits for the disk
         while (group := self._queue.get()) is not None:
-            while not self._queue.empty():  # handed over during the last commit
+            while not self._queue.empty():  # queued during the last commit
                 more = self._queue.get()
                 if more is None:
                     self._commit(group)
@@ -196,8 +194,8 @@ class Writer:
             plain = b"".join((*frames, *group.asked))
             written = self._write(plain)
             self.commit_us += (time.monotonic_ns() - began) // 1000
-        except Exception as why:  # noqa: BLE001 - whatever it was: nobody may wait for ever, nor capture end
-            self._let_go()  # a group may be half there: whatever follows goes into a new file
+        except Exception as why:  # noqa: BLE001 - nobody may wait forever, and capture must not end
+            self._let_go()  # a group may be half written: the rest goes into a new file
             self._again = frames
             self._committed += sum(map(len, group.asked))
             self._failed(
@@ -215,19 +213,19 @@ class Writer:
         group = GROUP.pack(len(sealed), zlib.crc32(sealed[-TAG:])) + sealed
         if self._at + len(group) > self._room:
             self._room = self._at + len(group) + ROOM
-            with suppress(OSError):  # nearly full: the write itself says whether there is room
+            with suppress(OSError):  # nearly full: the write itself reports whether there is room
                 os.posix_fallocate(self._file, 0, self._room)
         done = 0
-        while done < len(group):  # a disk that fills up takes a part first
+        while done < len(group):  # a disk that fills up accepts a part first
             done += os.pwrite(self._file, group[done:] if done else group, self._at + done)
         os.fdatasync(self._file)
         self._at += len(group)
         return len(group)
 
     def _open(self) -> None:
-        """Make a new file, whose head is written before it gets its name."""
+        """Create a new file, whose head is written before it gets its name."""
         head = _HEAD.pack(MAGIC, self.boot, os.urandom(SALT))
-        self.sequence += 1  # also where this fails: a name is given to one file only
+        self.sequence += 1  # also if this fails: a name is used for one file only
         path = self._folder / name_of(self._worker, self.sequence)
         temporary = path.with_suffix(".new")
         file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -245,10 +243,10 @@ class Writer:
         self._seal = _sealer(self._secret, head)
 
     def _let_go(self) -> None:
-        """Close the file, at its length."""
+        """Truncate the file to its length and close it."""
         if self._file < 0:
             return
-        with suppress(OSError):  # else the file keeps its spare room: zeros, which a reader takes for the end
+        with suppress(OSError):  # else the file ends in zeros, which a reader takes for the end
             os.ftruncate(self._file, self._at)
             os.fsync(self._file)
         os.close(self._file)
@@ -260,14 +258,14 @@ def _lock_of(folder: Path, worker: int) -> int:
 
 
 def _lock_folder(folder: Path, worker: int) -> int:
-    """Lock the folder for this writer. The kernel releases the lock however the writer dies."""
+    """Lock the folder for this writer. The kernel releases the lock however the writer ends."""
     file = _lock_of(folder, worker)
     fcntl.flock(file, fcntl.LOCK_EX)
     return file
 
 
 def writer_lives(folder: Path, worker: int) -> bool:
-    """Whether a process has this worker's log open for writing."""
+    """Return whether a process has this worker's log open for writing."""
     file = _lock_of(folder, worker)
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -279,13 +277,13 @@ def writer_lives(folder: Path, worker: int) -> bool:
 
 
 def _last(folder: Path, worker: int) -> int:
-    """The highest sequence a worker ever used, also where the files are gone: numbers never come twice."""
+    """Return the highest sequence a worker ever used, also if its files are deleted: numbers never repeat."""
     path = folder / f"w{worker}.last"
     try:
         return int(path.read_text("ascii"))
     except FileNotFoundError:
         return 0
-    except (OSError, ValueError) as why:  # a number that comes again passes for one that is recorded
+    except (OSError, ValueError) as why:  # a repeated number would count as already recorded
         raise FolderError(
             f"{path}: cannot be read: {why}; put the last back-up in its place, or write a number into it "
             "that is higher than any this worker has used"
@@ -293,7 +291,7 @@ def _last(folder: Path, worker: int) -> int:
 
 
 def remember(folder: Path, worker: int, sequence: int) -> None:
-    """Note that a file is used up, before it is deleted."""
+    """Record that a file is used up, before it is deleted."""
     if sequence <= _last(folder, worker):
         return
     temporary = folder / f"w{worker}.last.new"
@@ -306,7 +304,7 @@ def remember(folder: Path, worker: int, sequence: int) -> None:
 
 
 class Reader:
-    """Reads one file from a place on, as far as it is whole; again later, as it grows."""
+    """Reads the whole groups of one file from an offset; can continue as the file grows."""
 
     def __init__(self, path: Path, secret: bytes, at: int = HEAD) -> None:
         self.path, self.at = path, max(at, HEAD)
@@ -320,9 +318,9 @@ class Reader:
             self._seal = _sealer(secret, head)
 
     def groups(self, at: int | None = None, limit: int = 1 << 62) -> Iterator[list[Frame]]:
-        """The frames of each whole group from `at` (or where the last call stopped), until `limit` bytes.
+        """Yield each whole group's frames from `at` (or where the last call stopped), until `limit` bytes.
 
-        Without `at`, `self.at` is past a group as soon as that is given.
+        Without `at`, `self.at` is advanced past a group before it is yielded.
         """
         place = self.at if at is None else at
         end = place + limit
@@ -338,7 +336,7 @@ class Reader:
             yield frames
 
     def damaged(self) -> bool:
-        """Whether bytes follow that are no whole group: a torn tail, or damage, in a finished file."""
+        """Return whether bytes follow that are no whole group: a torn tail, or damage, in a finished file."""
         rest = os.pread(self.handle, 4096, self.at)
         return self._seal is None or any(rest)
 
@@ -364,7 +362,7 @@ class Reader:
 
 
 def _frames(plain: bytes, at: int) -> list[Frame]:
-    """The frames of a group. Their payloads are views: whoever keeps one keeps the group, or copies it."""
+    """Return the frames of a group. Their payloads are views that keep the whole group in memory."""
     frames, view, place, last = [], memoryview(plain), 0, len(plain) - FRAME.size
     while place <= last:
         kind, number, size = FRAME.unpack_from(plain, place)

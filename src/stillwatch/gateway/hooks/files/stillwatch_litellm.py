@@ -1,17 +1,17 @@
-"""Stillwatch inside LiteLLM's proxy: asks before each call, hides banned models, tells of every exchange.
+"""Stillwatch inside LiteLLM's proxy: decides before each call, hides banned models, reports every exchange.
 
 Put this one file beside LiteLLM's config.yaml and name it there: `callbacks: stillwatch_litellm.stillwatch`.
-It needs what LiteLLM's proxy has, nothing of Stillwatch, and decides nothing while Stillwatch can be asked.
+It needs only what LiteLLM's proxy has. Stillwatch decides; this file does while Stillwatch is unreachable.
 
     STILLWATCH_HOOKS_URL      http://127.0.0.1:8082
     STILLWATCH_HOOKS_TOKEN    from `stillwatch key issue hook:litellm`
-    STILLWATCH_FAIL_OPEN      true: calls go on while Stillwatch cannot be asked; bans as last heard
+    STILLWATCH_FAIL_OPEN      true: calls proceed while Stillwatch cannot be reached; bans as last received
     STILLWATCH_TIMEOUT_S      0.5
-    STILLWATCH_QUEUE_BYTES    67108864: records that wait for Stillwatch; further ones are dropped and counted
-    STILLWATCH_STATE          where the last list of bans is kept; a file beside this one
+    STILLWATCH_QUEUE_BYTES    67108864: records waiting for Stillwatch; further ones are dropped and counted
+    STILLWATCH_STATE          file of the last list of bans; by default beside this one
 
-Tried with litellm 1.108.7. That the class's name holds `_PROXY_` keeps a client's `"no-log": true` from
-silencing it; that every hook stands on this one class makes LiteLLM call it.
+Tested with litellm 1.108.7. `_PROXY_` in the class's name prevents a client's `"no-log": true` from silencing
+it; LiteLLM calls it because every hook is defined on this one class.
 """
 
 import asyncio
@@ -41,21 +41,21 @@ QUEUE_BYTES = 64 << 20
 BATCH_RECORDS, BATCH_BYTES = 500, 4 << 20
 SEND_S = 0.5  # a record waits at most twice as long
 ENDING_S = 0.05
-LIST_S = 15.0  # between two looks at what is banned
-UNTOLD_S = 900.0  # a call whose log event never came is told of without it
-DECIDE = "/decide/json;answers=yes;held=960"  # what an answer may bring is held until it is told of
+LIST_S = 15.0  # between two requests for the list of bans
+UNTOLD_S = 900.0  # a call whose log event never came is reported without it
+DECIDE = "/decide/json;answers=yes;held=960"  # an answer's possible tokens are held until its report
 REMEMBERED = 20_000
 FIELDS = (
     "id", "litellm_call_id", "trace_id", "session_id", "call_type", "stream", "status", "prompt_tokens",
     "completion_tokens", "startTime", "endTime", "model", "model_group", "api_base", "end_user",
     "requester_ip_address", "user_agent", "messages", "response", "model_parameters", "error_information",
 )  # fmt: skip
-ASKED = (  # where a request's texts are
+ASKED = (  # fields with a request's texts
     "messages", "input", "prompt", "system", "instructions", "suffix", "contents", "systemInstruction",
     "tools", "functions", "response_format", "text", "documents", "prediction", "query", "inputs",
 )  # fmt: skip
 ALLOWS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-DOCUMENTS = ("JVBERi0", "UEsDB")  # how PDF and Office files begin in base64
+DOCUMENTS = ("JVBERi0", "UEsDB")  # the first base64 characters of PDF and Office files
 OPERATIONS = {
     "acompletion": "chat", "completion": "chat", "aresponses": "responses", "responses": "responses",
     "anthropic_messages": "messages", "atext_completion": "completions", "text_completion": "completions",
@@ -68,7 +68,7 @@ class _Unreachable(Exception):
 
 
 class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
-    """One for a LiteLLM process."""
+    """One per LiteLLM process."""
 
     def __init__(self, **settings: str) -> None:
         super().__init__()
@@ -91,9 +91,9 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._dropping_since = self._waiting_since = 0
-        self._open: OrderedDict[str, dict[str, Any]] = OrderedDict()  # by call id: asked, not yet told
+        self._open: OrderedDict[str, dict[str, Any]] = OrderedDict()  # by call id: decided, not yet reported
         self._allowed: OrderedDict[tuple[str, str], float] = OrderedDict()  # (account, name) -> until
-        self._seen: OrderedDict[str, None] = OrderedDict()  # names that were asked for
+        self._seen: OrderedDict[str, None] = OrderedDict()  # names that were requested
         self._targets: dict[str, tuple[list[str], list[str]]] = {}
         self._session: Any = None
         self._tasks: list[Any] = []
@@ -103,7 +103,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         self._mind_signals()
         try:
             self._begin()
-        except RuntimeError:  # no loop runs yet: at the first call, then
+        except RuntimeError:  # no loop runs yet: start at the first call
             log.debug("stillwatch: begins with the first call")
 
     # --- before the call -------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: Any
     ) -> None:
-        """Ask, with every name that may answer; refuse where Stillwatch does."""
+        """Get a decision on every name that may answer; refuse if Stillwatch does."""
         self._begin()
         who, name = _who(user_api_key_dict), str(data.get("model") or "")
         names, hosts = self._may_answer(name)
@@ -152,7 +152,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         raise self._refusal(decision)
 
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> None:
-        """Each hop, fallbacks and retries too: what is really about to be called."""
+        """Check the actual target of each hop, including fallbacks and retries."""
         metadata = kwargs.get("litellm_metadata") or kwargs.get("metadata") or {}
         account = metadata.get("user_api_key_hash") or metadata.get("user_api_key") or ""
         name = str(kwargs.get("model") or "")
@@ -170,7 +170,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
     async def async_filter_listed_models(
         self, user_api_key_dict: Any, model_names: Sequence[str]
     ) -> Sequence[str]:
-        """What must not be used is not shown."""
+        """Hide models that must not be used."""
         self._begin()
         new = [name for name in model_names if name not in self._judged()]
         if new:
@@ -195,7 +195,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         return allowed
 
     async def _excepted(self, account: str, org: str | None, names: list[str]) -> bool:
-        """Whether this account may use what others may not."""
+        """Return whether this account may use what others may not."""
         query = {"account": account, "org": org, "models": names, "count": False}
         return bool((await self._decide(query))["allow"])
 
@@ -212,7 +212,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             return self._alone(query)
 
     def _alone(self, query: dict[str, Any]) -> dict[str, Any]:
-        """Without Stillwatch: bans and blocks as last heard; what cannot be judged is refused under a ban."""
+        """Decide without Stillwatch: by the last bans and blocks; unknown cases are refused under a ban."""
         known, names = self._list, [name for name in query.get("models", []) if name]
         if known is None:
             return _no(503, "Stillwatch cannot be asked and has never told what is banned here.")
@@ -240,7 +240,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         return bool(self._list is None or self._list.get("in_force"))
 
     def _may_answer(self, name: str) -> tuple[list[str], list[str]]:
-        """The upstream names and hosts behind a public name, as LiteLLM's router has them."""
+        """Return the upstream names and hosts behind a public name, from LiteLLM's router."""
         if name not in self._targets:
             names: dict[str, None] = {}
             hosts: dict[str, None] = {}
@@ -257,7 +257,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         return self._targets[name]
 
     async def _renew_list(self) -> None:
-        """What is banned, among all names that this proxy can be asked for."""
+        """Fetch which of the names available at this proxy are banned."""
         names: dict[str, None] = dict.fromkeys(self._seen)
         hosts: dict[str, None] = {}
         for params in _deployments(None):
@@ -289,7 +289,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
     async def async_post_call_success_hook(
         self, data: dict[str, Any], user_api_key_dict: Any, response: Any
     ) -> None:
-        """The model that answered, where the reply names another than was asked for."""
+        """Check the model that answered, if the reply names another than requested."""
         refused = await self._served(data, user_api_key_dict, getattr(response, "model", None))
         if refused is not None:
             raise self._refusal(refused)
@@ -297,7 +297,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
     async def async_post_call_streaming_iterator_hook(
         self, user_api_key_dict: Any, response: Any, request_data: dict[str, Any]
     ) -> AsyncGenerator[Any, None]:
-        """Streams pass; how they ended is noted, also where the client went."""
+        """Pass streams on; record how they ended, also if the client left."""
         outcome, looked = "client_left", False
         try:
             async for chunk in response:
@@ -321,7 +321,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
                 entry["outcome"] = outcome
 
     async def _served(self, data: dict[str, Any], user: Any, model: object) -> dict[str, Any] | None:
-        """A refusal, where the model that answered may not."""
+        """Return a refusal, if the model that answered may not."""
         wanted = str(data.get("model") or "")
         if not isinstance(model, str) or not model or model == wanted:
             return None
@@ -340,10 +340,10 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             return None
         return decision
 
-    # --- what is told ----------------------------------------------------------------------------------
+    # --- reports --------------------------------------------------------------------------------------
 
     def exempt_from_message_redaction(self) -> bool:
-        """A client can ask for redaction; what is kept are keyed sketches, and they are made of the text."""
+        """Return True: clients can request redaction, but only keyed sketches of the text are kept."""
         return True
 
     async def async_log_success_event(
@@ -369,7 +369,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         entry = self._open.get(str(payload.get("litellm_call_id") or kwargs.get("litellm_call_id")))
         if entry is not None:
             if entry["outcome"] == "refused":
-                return  # told of already
+                return  # reported already
             entry["logged"] += 1
             if entry["logged"] == 1:
                 beside |= {"id": entry["id"], "answer": entry["answer"]}
@@ -380,7 +380,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         self._put(record)
 
     def _tell_of(self, entry: dict[str, Any]) -> None:
-        """A call that LiteLLM logs nothing of: refused by us, or its event never came."""
+        """Report a call without a LiteLLM log: refused by us, or its event never came."""
         if entry["logged"] or (entry["outcome"] == "refused" and "status" not in entry):
             return
         request = entry["asked"]
@@ -423,7 +423,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
     # --- in the background -----------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Start what runs beside the calls. Raises: RuntimeError where no loop runs."""
+        """Start the background tasks. Raises: RuntimeError if no loop runs."""
         if self._tasks and not any(task.done() for task in self._tasks):
             return
         loop = asyncio.get_running_loop()
@@ -451,7 +451,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         while True:
             try:
                 await asyncio.wait_for(self._wake.wait(), ENDING_S if self._ending else SEND_S)
-                await asyncio.sleep(ENDING_S if self._ending else SEND_S)  # more may come
+                await asyncio.sleep(ENDING_S if self._ending else SEND_S)  # more records may follow
             except asyncio.TimeoutError:  # noqa: UP041 - LiteLLM runs on Python 3.10, too
                 pass
             self._wake.clear()
@@ -469,7 +469,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
                 self._note_end()
 
     async def _pause(self, wait_s: float) -> None:
-        """Wait before the next try; not when the process is about to end."""
+        """Wait before a retry, unless the process is about to end."""
         until = time.monotonic() + wait_s
         while time.monotonic() < until and not self._ending:
             await asyncio.sleep(ENDING_S)
@@ -529,7 +529,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         return answer if isinstance(answer, dict) else {}
 
     def _mind_signals(self) -> None:
-        """Notice the end when it is announced: uvicorn ends by the signal itself, nothing runs after it."""
+        """Notice an announced end: uvicorn ends by the signal itself, and nothing runs after it."""
         for number in (signal.SIGTERM, signal.SIGINT):
             before = signal.getsignal(number)
             if not callable(before) or threading.current_thread() is not threading.main_thread():
@@ -543,7 +543,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             signal.signal(number, ends)
 
     def _note_end(self) -> None:
-        """What would be lost if the process ended now, where the next one finds it."""
+        """Record what would be lost if the process ended now, for the next one."""
         untold = sum(not entry["logged"] and entry["outcome"] != "refused" for entry in self._open.values())
         lost = len(self._queue) + self.dropped + untold
         gaps = list(self._gaps)
@@ -553,7 +553,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         self._state.write(list=self._list, gaps=gaps, clean=True)
 
     def _goodbye(self) -> None:
-        """An end that lets us act: what waits is sent; the rest is a gap that the next process reports."""
+        """Send waiting records at an orderly end; the next process reports the rest as a gap."""
         for entry in self._open.values():
             self._tell_of(entry)
         self._open.clear()
@@ -586,7 +586,7 @@ class _TooLarge(_Unreachable):
 
 
 class _State:
-    """A small file: the last list of bans, and whether the last process said goodbye."""
+    """A small file: the last list of bans, and whether the last process ended in order."""
 
     def __init__(self, path: str) -> None:
         self._file, self._path = -1, path
@@ -617,7 +617,7 @@ class _State:
         return notes
 
     def begin(self) -> list[dict[str, Any]]:
-        """The gaps that the last process left, one more where it did not say goodbye."""
+        """Return the gaps that the last process left, and one more if it did not end in order."""
         notes = self.read()
         gaps = list(notes.get("gaps", []))
         if notes and not notes.get("clean"):
@@ -655,7 +655,7 @@ def _who(user: Any) -> dict[str, Any]:
 
 
 def _pair(user: Any) -> tuple[str, str | None]:
-    """Account and organisation, as they stand in LiteLLM's log records."""
+    """Return account and organisation, as in LiteLLM's log records."""
     for name in ("api_key", "key_alias", "user_id", "team_id", "org_id"):
         account = getattr(user, name, None)
         if account:
@@ -668,7 +668,7 @@ def _org(metadata: dict[str, Any]) -> str | None:
 
 
 def _texts(value: Any) -> Any:
-    """Messages without what is no text: images are not sent on, nor files that nobody reads."""
+    """Return messages without images and unreadable files: only text is sent."""
     if isinstance(value, list):
         return [_texts(part) for part in value if not _is_media(part)]
     if isinstance(value, dict) and isinstance(value.get("content"), list):
@@ -684,14 +684,14 @@ def _is_media(part: Any) -> bool:
 
 
 def _beside(data: dict[str, Any]) -> list[str]:
-    """A model that the client puts over the one that was decided on: LiteLLM passes `extra_body` on whole."""
+    """Return the model in a client's `extra_body`, which LiteLLM passes on over the judged one."""
     extra = data.get("extra_body")
     model = extra.get("model") if isinstance(extra, dict) else None
     return [model] if isinstance(model, str) and model else []
 
 
 def _deployments(name: str | None) -> Iterable[dict[str, Any]]:
-    """Parameters of the router's deployments: of one public name, or of all."""
+    """Yield parameters of the router's deployments: of one public name, or of all."""
     from litellm.proxy.proxy_server import llm_router  # type: ignore[import-not-found,unused-ignore]
 
     if llm_router is None:
