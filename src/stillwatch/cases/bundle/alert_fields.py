@@ -35,7 +35,7 @@ class FindingLink(NamedTuple):
     control: str
 
 
-class SharedRow(NamedTuple):
+class FindingTrait(NamedTuple):
     """What accounts share: a row of the table of links."""
 
     letter: str
@@ -48,7 +48,7 @@ class SharedRow(NamedTuple):
     total_bits: float
 
 
-Link, SharedTrait = FindingLink, SharedRow  # the names that `report.folded` uses
+Link, SharedTrait = FindingLink, FindingTrait  # the names that `report.folded` uses
 # How links are folded into rows: `documents.checker` writes `report.folded`'s own into the copy that travels.
 shared_traits: Any = None
 
