@@ -48,7 +48,8 @@ class FindingTrait(NamedTuple):
     total_bits: float
 
 
-Link, SharedTrait = FindingLink, FindingTrait  # the names that `report.folded` uses
+Link = FindingLink  # the names that `report.folded` uses
+SharedTrait = FindingTrait
 # How links are folded into rows: `documents.checker` writes `report.folded`'s own into the copy that travels.
 shared_traits: Any = None
 
