@@ -1,6 +1,7 @@
 """A bundle of a finding by refused work: what moved is counted again from the events."""
 
 import shutil
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from bundle_world import NOW_US, export, scan_crowd
 from scan_world import Crowd
 from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.bundle import recompute
 from stillwatch.cases.bundle.claimed import claims
 from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.evidence import inputs_of
@@ -72,6 +74,26 @@ def test_a_finding_that_states_no_rate_is_taken_as_stated(bundle: Path) -> None:
     own = {claim["name"]: claim for claim in claims(files) if claim["name"].startswith("reaction.")}
     assert own
     assert all(claim["by"] == "finding" and claim["why_not"] for claim in own.values())
+
+
+def of_a_larger_group(finding: dict[str, Any]) -> None:
+    """Make it one whose refused work was tested with an account more, which the finding does not name."""
+    campaign = finding["campaign"]
+    for reason, numbers in zip(campaign["finding"]["reasons"], campaign["evidence"]["reasons"], strict=True):
+        if reason["detector"] == "failover":
+            numbers["n"] += 1
+
+
+def test_what_moved_in_a_larger_group_is_taken_as_stated(bundle: Path) -> None:
+    """The honest bundle of such a finding was refused."""
+    files = {path.relative_to(bundle).as_posix(): path.read_bytes() for path in bundle.glob("*.*json")}
+    document("finding.json", of_a_larger_group)(files)
+    own = defaultdict(set)
+    for claim in claims(files):
+        if claim["name"].startswith("reaction."):
+            own[claim["name"].rpartition(".")[2]].add(claim["why_not"])
+    assert own["refused"] == {None}
+    assert own["repeated"] == own["taken_over"] == {recompute.WHY_NOT["reaction"]}
 
 
 @pytest.mark.parametrize(

@@ -195,23 +195,29 @@ def links(e: OpenedBundle, ties: Mapping[str, Ties]) -> dict[str, float]:
 
 
 def reactions(e: OpenedBundle) -> dict[str, float]:
-    """Count each account's refused texts, those that moved, those it took over; give its own p-value."""
+    """Count each account's refused texts, those that moved, those it took over; return its own p-value.
+
+    If the tested group had other accounts than the finding, what moved is taken as stated.
+    """
     tested = next((numbers for reason, numbers in e.reasons() if reason["detector"] == "failover"), None)
     if tested is None or tested["baseline"] is None:  # an older scan did not state the rate
         return {}
     refused, moves = e.refused_texts(), e.moved_texts()
     moved, moved_to = Counter(a for a, _ in moves), Counter(a for _, a in moves)
     place = {row["account"]: k for k, row in enumerate(e.accounts)}
+    is_same_group = sum(refused.values()) == tested["n"]
     out: dict[str, float] = {}
     for k, name in enumerate(sorted(e.more["own_reactions"])):
         a = place[name]
         refusals = refused.get(a, 0)
+        parts = (moved[a], moved_to[a]) if is_same_group else e.more["own_reactions"][name][1:3]
         tails = (
-            e.chance_of(moved[a], refusals, tested["baseline"]),
-            e.chance_of(moved_to[a], tested["n"] - refusals, tested["baseline"]),
+            e.chance_of(parts[0], refusals, tested["baseline"]),
+            e.chance_of(parts[1], max(0, tested["n"] - refusals), tested["baseline"]),
         )
-        numbers = (refusals, moved[a], moved_to[a], min(1.0, 2 * min(tails)))
-        out |= {f"{k}.{number}": value for number, value in zip(REACTION, numbers)}
+        out |= {f"{k}.refused": refusals, f"{k}.p_value": min(1.0, 2 * min(tails))}
+        if is_same_group:
+            out |= {f"{k}.repeated": parts[0], f"{k}.taken_over": parts[1]}
     return out
 
 

@@ -50,7 +50,8 @@ WHY_NOT = {
     "coordinated_harvest": "it is of the last look, at the whole log",
     "new_settings": "who had used these settings before needs the whole log",
     "failover": "what other texts do needs the whole log; see moved_here and refused_here, and `reaction`",
-    "reaction": "what all others asked needs the whole log; see holds_here",
+    "reaction": "what all others asked, or who else was in the tested group, needs the whole log; see "
+    "holds_here or moved_here",
     "set_aside": "whose a network is, how many others send from it, mail domains, permissions, other "
     "findings and who had a wording first are not in the events",
     "lone_harvest": "its rank needs all other payers' events",
