@@ -50,6 +50,7 @@ class FindingTrait(NamedTuple):
 
 Link = FindingLink  # the names that `report.folded` uses
 SharedTrait = FindingTrait
+LINK_FIELDS, TRAIT_FIELDS = tuple(Link.__annotations__), tuple(SharedTrait.__annotations__)
 # How links are folded into rows: `documents.checker` writes `report.folded`'s own into the copy that travels.
 shared_traits: Any = None
 
@@ -79,8 +80,7 @@ def _strongest(links: list[Link], stated: list[dict[str, Any]]) -> list[Link]:
 
     The alert was ordered before the finding's bits were rounded.
     """
-    names = Link._fields
-    place = {tuple(link.get(name) for name in names): k for k, link in enumerate(stated)}
+    place = {tuple(link.get(name) for name in LINK_FIELDS): k for k, link in enumerate(stated)}
     return sorted(links, key=lambda link: (-link.bits, place.get(tuple(link), len(place))))
 
 
@@ -90,10 +90,9 @@ def alert_from_finding(
     settings: Mapping[str, Any],
     release: Mapping[str, Any],
 ) -> Iterator[tuple[str, Any]]:
-    """Give each field that follows from the finding, by its place, with what it has to be."""
+    """Yield each field of an alert that follows from the finding: its place, and what it has to be."""
     stated, evidence = finding["campaign"]["finding"], finding["campaign"]["evidence"]
     raised = sorted({reason["detector"] for reason in stated["reasons"]})
-    clues, limits = release["clues"], release["limits"]
     yield "why", _claims(stated, evidence, settings, release)
     yield (
         "benign",
@@ -102,40 +101,54 @@ def alert_from_finding(
             for b in stated["benign_alternatives"]
         ],
     )
-    links = [Link(*link) for link in evidence["links"]]
+    yield from _link_fields(alert, stated["accounts"], evidence["links"], release)
+    yield from _detector_fields(alert, raised, release)
+    yield "exposure.value_tokens", evidence["value_tokens"]
+    yield "exposure.unique_prompts", evidence.get("unique_prompts")
+    yield "exposure.next_milestone", evidence["next_milestone"]
+    yield "exposure.cost_to_us_usd", None
+    yield "exposure.cost_to_them_usd", None
+    yield "confidence.calibration", release["calibration"]
+    yield "accounts", sorted(alert["accounts"])
+    never = list(release["never_claimed"])
+    yield "cannot_claim", alert["cannot_claim"][: -len(never)] + never
+
+
+def _link_fields(
+    alert: Mapping[str, Any], accounts: list[str], rows: list[list[Any]], release: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    links, clues = [Link(*row) for row in rows], release["clues"]
     strongest = _strongest(links, alert["links"])[: release["links_shown"]]
-    yield "links", [{**link._asdict(), "independence": _class_of(link.clue, clues)} for link in strongest]
+    yield (
+        "links",
+        [{**dict(zip(LINK_FIELDS, link)), "independence": _class_of(link.clue, clues)} for link in strongest],
+    )
     yield "links_total", len(links)
     yield (
         "shared",
         [
-            {
-                **{k: v for k, v in row._asdict().items() if k != "letter"},
-                "independence": _class_of(row.clue, clues),
-            }
-            for row in shared_traits(links, frozenset(stated["accounts"]))[0]
+            {**dict(zip(TRAIT_FIELDS[1:], row[1:])), "independence": _class_of(row.clue, clues)}
+            for row in shared_traits(links, frozenset(accounts))[0]
         ],
     )
-    yield "independent_classes", sorted({clues[name][1] for name in raised if name in clues})
-    yield (
-        "seen_by_provider",
-        sorted(
-            {
-                clues[n][1]
-                for n in raised
-                if n in clues and clues[n][0] == "provider" and clues[n][1] != "settings"
-            }
-        ),
-    )
+
+
+def _detector_fields(
+    alert: Mapping[str, Any], raised: list[str], release: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    limits = release["limits"]
+    clues = [release["clues"][name] for name in raised if name in release["clues"]]  # control, class
+    yield "independent_classes", sorted({kind for _, kind in clues})
+    seen = {kind for control, kind in clues if control == "provider" and kind != "settings"}
+    yield "seen_by_provider", sorted(seen)
+    config = {d["id"]: d["config_sha256"] for d in reversed(alert["detectors"])}
     yield (
         "detectors",
         [
             {
                 "id": name,
                 "version": alert["stillwatch"],
-                "config_sha256": next(
-                    (d["config_sha256"] for d in alert["detectors"] if d["id"] == name), None
-                ),
+                "config_sha256": config.get(name),
                 "raised": name in release["raising"],
                 "evades_by": limits[name]["Blind to"],
                 "fooled_by": limits[name]["Fooled by"],
@@ -152,15 +165,6 @@ def alert_from_finding(
     if alert["victims"]:
         techniques["victims"] = release["atlas_of_victims"]
     yield "atlas", [dict(zip(("id", "name", "why"), item)) for item in techniques.values()]
-    yield "exposure.value_tokens", evidence["value_tokens"]
-    yield "exposure.unique_prompts", evidence.get("unique_prompts")
-    yield "exposure.next_milestone", evidence["next_milestone"]
-    yield "exposure.cost_to_us_usd", None
-    yield "exposure.cost_to_them_usd", None
-    yield "confidence.calibration", release["calibration"]
-    yield "accounts", sorted(alert["accounts"])
-    never = list(release["never_claimed"])
-    yield "cannot_claim", alert["cannot_claim"][: -len(never)] + never
 
 
 def _claims(
@@ -266,7 +270,7 @@ def finding_differs(
     if any(times > 1 for times in seen.values()):
         yield "finding.json: has a link twice"
     controls: dict[str, dict[str, str]] = {}
-    for link in map(Link._make, evidence["links"]):
+    for link in (Link(*row) for row in evidence["links"]):
         if link.a not in accounts or link.b not in accounts | {stated["id"]}:
             yield f"finding.json: a link ties {link.a[:60]!a} to {link.b[:60]!a}, of whom one is not accused"
         if link.clue not in detectors or link.clue not in release["made_by"]:

@@ -133,7 +133,31 @@ def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
         yield "audit.ndjson: holds records of another case"
     by_act = {row["detail"]["act"]: row for row in rows if "act" in row["detail"]}
     acts = {act["act"]: act for act in case["acts"]}
-    if [act["act"] for act in case["acts"]] != sorted(acts):
+    yield from _acts_differ(case["acts"], acts, by_act)
+    facets, counts = dict(FACETS), Counter[str]()
+    for _, act in sorted(acts.items()):
+        if act["in_force"]:
+            facets.update({k: v for k, v in (act["sets"] or act["facets"]).items() if k in FACETS})
+            counts.update(by_act.get(act["act"], {"detail": {}})["detail"].get("accounts", {}))
+    for name, value in facets.items():
+        for place, document in (("case.json", case), ("alert.json", alert)):
+            if document[name] != value:
+                yield f"{place}: {name} is {_short(document[name])}; the acts come to {_short(value)}"
+    listed = Counter(
+        account["verdict"] for account in b.get("accounts.ndjson", ()) if account["verdict"] is not None
+    )
+    for verdict, n in sorted(listed.items()):
+        if n > counts[verdict]:
+            yield f"accounts.ndjson: {n} are judged {verdict}; the acts in force judge {counts[verdict]} so"
+    for name, verdicts in (("victims", ("victim",)), ("cleared", CLEARED)):
+        if not sum(listed[v] for v in verdicts) <= alert[name] <= sum(counts[v] for v in verdicts):
+            yield f"alert.json: {alert[name]} {name}, which neither the acts nor the accounts bear out"
+    yield from _finding_differs(rows, case, finding, alert, b["settings.json"])
+
+
+def _acts_differ(stated: list[Any], acts: Mapping[int, Any], by_act: Mapping[int, Any]) -> Iterator[str]:
+    """Yield where the acts of a case are not those of the trail. by_act: the trail's records of acts."""
+    if [act["act"] for act in stated] != sorted(acts):
         yield "case.json: its acts are not one after another"
     for number in sorted(by_act.keys() ^ acts.keys()):
         yield f"act {number}: is {'in case.json alone' if number in acts else 'in the audit trail alone'}"
@@ -166,25 +190,6 @@ def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
             yield f"act {number}: is said to be taken back, and no act took it back"
         if acts[number]["in_force"] and number in undone:
             yield f"act {number}: is said to count, and was taken back"
-    facets, counts = dict(FACETS), Counter[str]()
-    for _, act in sorted(acts.items()):
-        if act["in_force"]:
-            facets.update({k: v for k, v in (act["sets"] or act["facets"]).items() if k in FACETS})
-            counts.update(by_act.get(act["act"], {"detail": {}})["detail"].get("accounts", {}))
-    for name, value in facets.items():
-        for place, document in (("case.json", case), ("alert.json", alert)):
-            if document[name] != value:
-                yield f"{place}: {name} is {_short(document[name])}; the acts come to {_short(value)}"
-    listed = Counter(
-        account["verdict"] for account in b.get("accounts.ndjson", ()) if account["verdict"] is not None
-    )
-    for verdict, n in sorted(listed.items()):
-        if n > counts[verdict]:
-            yield f"accounts.ndjson: {n} are judged {verdict}; the acts in force judge {counts[verdict]} so"
-    for name, verdicts in (("victims", ("victim",)), ("cleared", CLEARED)):
-        if not sum(listed[v] for v in verdicts) <= alert[name] <= sum(counts[v] for v in verdicts):
-            yield f"alert.json: {alert[name]} {name}, which neither the acts nor the accounts bear out"
-    yield from _finding_differs(rows, case, finding, alert, b["settings.json"])
 
 
 def _finding_differs(
