@@ -1,8 +1,8 @@
-"""What an alert has to say, given its finding and the release that wrote it: no other package.
+"""Derives an alert from its finding and the release that wrote it. Standard library only.
 
-It travels in each bundle, beside `recompute.py`. All that a scan adds to its finding for an alert follows
-from the finding: what each reason means and leaves open, which techniques it is, what accounts share. It is
-made again here, so that an owner can leave nothing out of an alert and put nothing into it.
+This file travels in each bundle, beside `recompute.py`. Everything that an alert adds to its finding follows
+from the finding: what each reason means and leaves open, which techniques it matches, what accounts share.
+It is derived again here, so that an owner can neither omit nor add anything.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FIRM_CLASSES = 2  # of evidence, of which one its client does not choose
 
 
 class FindingLink(NamedTuple):
-    """A reason that ties an account to the actor, as a finding has it."""
+    """A link of a finding: a reason that ties an account to the actor."""
 
     a: str
     b: str
@@ -61,7 +61,7 @@ def fields_differ(
     settings: Mapping[str, Any],
     release: Mapping[str, Any],
 ) -> Iterator[str]:
-    """Yield what an alert says otherwise than its finding and this release make it."""
+    """Yield where an alert differs from what its finding and this release make of it."""
     for name, expected in alert_from_finding(alert, finding, settings, release):
         said = alert
         for step in name.split("."):
@@ -210,7 +210,7 @@ def _class_of(clue: str, clues: Mapping[str, Any]) -> str:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Tell whether two values say the same; a finding's numbers have nine digits."""
+    """Return whether two values are the same; a finding's numbers have nine digits."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_alike(a[name], b[name]) for name in a)
     if isinstance(a, list) and isinstance(b, list):
@@ -236,7 +236,7 @@ def _first_difference(a: Any, b: Any) -> str:
 def finding_differs(
     finding: Mapping[str, Any], models: set[str], release: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield what a finding says that no scan of this release does: words, links, ties by too little."""
+    """Yield what no scan of this release writes: other words, impossible links, firm ties on too little."""
     stated, evidence = finding["campaign"]["finding"], finding["campaign"]["evidence"]
     accounts, clues = set(stated["accounts"]), release["clues"]
     if evidence["id"] != stated["id"]:
@@ -261,7 +261,7 @@ def finding_differs(
     for reason, numbers in zip(stated["reasons"], evidence["reasons"]):
         for found in COUNTED.finditer(reason["text"]):
             count, of = (int(number.replace(",", "")) for number in found.groups())
-            # a sentence that begins so tells the share that stands beside it
+            # a sentence that begins so states the share beside it
             share = numbers["actual"] if found.start() == 0 and of == numbers["n"] else None
             if not count <= of <= len(accounts) or (share is not None and count != round(share * of)):
                 yield f"finding.json: {reason['detector']}: {found[0]}: its numbers differ"
@@ -291,7 +291,7 @@ def finding_differs(
 
 
 def claims_said_otherwise(claims: list[Any], release: Mapping[str, Any]) -> Iterator[str]:
-    """Yield claims that are said not to be computed for a reason that this release never gives."""
+    """Yield claims that are marked as not computed, for a reason that this release never gives."""
     for claim in claims:
         why_not = claim["why_not"]
         if why_not is not None and why_not not in release["why_not"]:

@@ -1,8 +1,8 @@
-"""Say what in an evidence bundle is its sender's word alone: no other package.
+"""Lists what in an evidence bundle is its sender's word alone. Standard library only.
 
-It travels in each bundle, beside `recompute.py`. Whoever has the key can write other things into these
-places, make all else anew to fit, and contradict nothing. `benchmarks/tamper_bundle.py` tries every place of
-a bundle: what stays sound is in this list.
+This file travels in each bundle, beside `recompute.py`. The owner of the key can write other values into
+these places and make everything else anew to fit, without a contradiction. `benchmarks/tamper_bundle.py`
+tries every place of a bundle: whatever stays sound is in this list.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# what is the sender's word, and where it stands; all that lies below such a place is meant as well
+# what is the sender's word -> its places; everything below such a place is included
 WORDS: Mapping[str, str] = {
     "what each exchange was, and who sent it when; sign-up, organisation, payment and names of accounts": """
         events.ndjson; accounts.ndjson; finding.json: campaign/finding/accounts; alert.json: accounts""",
@@ -49,7 +49,7 @@ WORDS: Mapping[str, str] = {
 
 
 def told(names: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Give the places of a bundle's files that are its sender's word, and the lines to print of them."""
+    """Return the places of a bundle's files that are its sender's word, and the lines that list them."""
     places: dict[str, str] = {}
     lines = ["the sender's word alone, which nothing in a bundle can bear out:"]
     for words, text in WORDS.items():
@@ -60,5 +60,5 @@ def told(names: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def is_told(place: str, places: Mapping[str, Any]) -> bool:
-    """Tell whether a place is the sender's word, or lies below one that is."""
+    """Return whether a place is the sender's word, or lies below one that is."""
     return any(place == one or place.startswith((f"{one}/", f"{one}: ")) for one in places)

@@ -1,8 +1,8 @@
-"""Tell whether a sentence of a finding is one that its release makes: no other package.
+"""Checks that a sentence of a finding is one that its release can write. Standard library only.
 
-It travels in each bundle, beside `recompute.py`. A release knows the pieces of text in the code of each
-signal. A sentence of it is made of these, of numbers and times, and of one word where the code puts in a
-name. So a sender can change a number or a name in it, and cannot say another thing.
+This file travels in each bundle, beside `recompute.py`. A release lists the pieces of text in the code of
+each signal. Its sentences consist of these pieces, of numbers and times, and of one word where the code
+inserts a name. So a sender can change a number or a name in a sentence, but not what it states.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 LONGEST = 4_000  # characters of a sentence
-# where the code puts in a number, and where it puts in anything
+# where the code inserts a number, and where it inserts any value
 NUMBER_HERE, VALUE_HERE = "\1", "\0"
 NUMBER = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d)?|-?\d[\d,]*(\.\d+)?(e[-+]?\d+)?%?|nan\b|inf\b")
 WORD = re.compile(r"[^\s,;:()]{1,60}")
 
 
 def is_made_of(text: str, pieces: Sequence[str], names: Iterable[str] = ()) -> bool:
-    """Tell whether a text is made of a release's pieces. names: of several words, that may stand in it."""
+    """Return whether a text consists of a release's pieces. names: allowed names of several words."""
     if len(text) > LONGEST or not text.isprintable():
         return False
     plain, slots = set[str](), set[tuple[str, str]]()
