@@ -1,7 +1,7 @@
-"""A real identity provider on loopback: Django OAuth Toolkit, as a process of its own.
+"""A real identity provider on loopback: Django OAuth Toolkit, in its own process.
 
-It demands PKCE, compares redirect addresses exactly, takes a code once, signs with RS256 and names itself in
-its answers (RFC 9207). Its log-in page is Django's.
+It requires PKCE, compares redirect addresses exactly, accepts a code once, signs with RS256 and names itself
+in its answers (RFC 9207). Its log-in page is Django's.
 """
 
 import json
@@ -48,7 +48,7 @@ class RealProvider:
 
 @contextmanager
 def real_provider(folder: Path, port: int, *redirects: str) -> Iterator[RealProvider]:
-    """Run one that sends browsers back to these addresses and to no others."""
+    """Run a provider that redirects browsers to these addresses only."""
     folder.mkdir(exist_ok=True)
     with (folder / "log").open("wb") as log:
         running = subprocess.Popen(
@@ -68,7 +68,7 @@ def real_provider(folder: Path, port: int, *redirects: str) -> Iterator[RealProv
 
 
 def serve(port: int, folder: Path, redirects: list[str]) -> None:
-    """Be the provider, until killed."""
+    """Run as the provider, until killed."""
     import django
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa

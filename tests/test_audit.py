@@ -1,4 +1,4 @@
-"""The trail: what is written is verified, what is changed is named, what is erased is gone."""
+"""The audit trail: its records verify, changes are reported, and erased details are gone."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`stillwatch holds`: what is listed, tested and ended is what the gateway's folder holds."""
+"""`stillwatch holds` lists, tests and ends the holds of a gateway's folder."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def put(folder: Folder, drawn: HoldSchedule, client: Client = queue) -> None:
-    """What the clients asked, as the recorder writes it."""
+    """Write the clients' requests as the recorder does."""
     door = client(drawn, np.random.default_rng(1), 12)
     rows = [
         {
@@ -91,7 +91,7 @@ def test_what_ran_is_listed_tested_and_ended(folder: Folder) -> None:
 
 @pytest.mark.slow
 def test_accounts_of_one_customer_show_nothing(folder: Folder, tmp_path: Path) -> None:
-    """One card behind all, or an office's mail domain: known from an accounts table alone."""
+    """One card for all, or an office's mail domain: known only from an accounts table."""
     accounts, table = schedule(0, 16).accounts, tmp_path / "accounts.csv"
     for column, of in (("payment", "card1"), ("email_domain", "acme.example"), ("payment", "")):
         table.write_text("\n".join([f"account,{column}", *(f"{name},{of}" for name in accounts)]) + "\n")
@@ -134,7 +134,7 @@ def scanned(folder: Folder, out: Path) -> ScanResult:
 
 @pytest.mark.slow
 def test_a_scan_of_the_folder_takes_its_holds_for_evidence(folder: Folder, tmp_path: Path) -> None:
-    """The texts have no wording in common and there are no settings: only the holds tell."""
+    """The texts have no common wording and there are no settings: only the holds show it."""
     result = scanned(folder, tmp_path / "report")
     (found,) = result.campaigns
     assert [r.detector for r in found.reasons if r.detector in RAISING] == ["holds"]

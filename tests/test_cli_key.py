@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 def free_ports() -> tuple[int, int]:
-    """Two ports that nobody has."""
+    """Return two unused ports."""
     with socket.socket() as a, socket.socket() as b:
         for one in (a, b):
             one.bind(("127.0.0.1", 0))

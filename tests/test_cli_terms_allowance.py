@@ -1,4 +1,4 @@
-"""`stillwatch terms allowance`: what it prints is what a log's days say, and the terms take it."""
+"""`stillwatch terms allowance`: its output follows from a log's days, and the policy accepts it."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def log(folder: Path, spent: dict[str, list[int]]) -> list[Path]:
-    """Two files that each hold half of every day, out of order; tokens by account and day."""
+    """Write two files, each with half of every day, out of order; tokens by account and day."""
     rows = [
         {
             "time": BEGIN + timedelta(days=day, hours=half * 9),
@@ -77,7 +77,7 @@ def test_one_limit_for_all_is_three_times_the_busiest_day_of_any_account(tmp_pat
 
 
 def test_the_least_limit_that_would_have_refused_so_few(tmp_path: Path) -> None:
-    """A hundred steady accounts, and two that begin on the last day with 1.4 and 30 times everybody's."""
+    """A hundred steady accounts, and two that begin on the last day with 1.4 and 30 times the tokens."""
     spent = {f"a{k}": [100, 100, 100] for k in range(100)}
     spent |= {"newcomer": [0, 0, 140], "load test": [0, 0, 3_000]}
     logs = log(tmp_path, spent)

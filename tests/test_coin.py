@@ -1,4 +1,4 @@
-"""The coin's key, its ledger, and what verification says of every way to tamper with one."""
+"""The canaries' key and ledger, and how verification reports every kind of tampering with one."""
 
 import hashlib
 import hmac
@@ -32,7 +32,7 @@ def lines_of(path: Path) -> list[dict]:
 
 
 def rewritten(path: Path, lines: list[dict], *, chained: bool = False) -> None:
-    """Put lines into the file; `chained`: by one who knows how the chain is made."""
+    """Put lines into the file; `chained`: by a person who can compute the chain."""
     if chained:
         prev, new = "0" * 64, []
         for line in lines:

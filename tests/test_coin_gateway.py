@@ -1,4 +1,4 @@
-"""The coin in a real gateway before a real upstream: what clients get, what the ledger keeps, what fails."""
+"""Canaries in a real gateway with a real upstream: the clients' replies, the ledger's records, failures."""
 
 import json
 import os
@@ -27,7 +27,7 @@ PLAIN = '[coin]\nshare = 1.0\ntexts = "plain"\n'
 
 
 class Varied(Upstream):
-    """An upstream that answers one question in many ways: its answer hangs on the request's number too."""
+    """An upstream that answers one question in many ways: its answer also depends on the request's number."""
 
     same = False
 
@@ -60,7 +60,7 @@ def with_key(folder: Folder, sealed: bool = False) -> None:
 
 
 def coined(upstream: str, terms: str = PLAIN, **settings: Any):
-    """A gateway that has a key and throws coins from its first request on."""
+    """A gateway that has a key and draws canaries from its first request on."""
 
     class World:
         def __enter__(self) -> Running:
@@ -212,7 +212,7 @@ def test_a_second_answer_that_fails_harms_nobody(up: Varied, fault: str) -> None
 @SLOW
 @pytest.mark.parametrize("fault", ["torn", "500"])
 def test_a_second_answer_that_breaks_off_is_asked_for_once_more(up: Varied, fault: str) -> None:
-    """Else coins come to nothing, and each of them counts against."""
+    """Otherwise canaries are lost, and each lost one counts against the provider."""
     with coined(up.url) as g:
         up.faults.extend([fault, ""] if KEY.coin("w0-000001", 0) == 1 else ["", fault])
         served = text_of(ask(g))
@@ -316,7 +316,7 @@ def test_a_killed_worker_leaves_a_ledger_that_goes_on(up: Varied) -> None:
 
 @SLOW
 def test_a_coin_that_a_kill_took_is_known_by_its_throw(up: Varied) -> None:
-    """Whose it was is on the disk while its answers come: nobody can choose by killing which coins count."""
+    """The draw is on disk before its answers arrive: nobody can select canaries by killing the gateway."""
     with coined(up.url) as g:
         ask(g)
         records(g, 1)

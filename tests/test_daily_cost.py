@@ -1,4 +1,4 @@
-"""What a day costs: pages and picture are what the command makes, of figures that stand where it says."""
+"""The cost of a day: pages and picture are the command's output, computed from the cited figures."""
 
 import runpy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The files of deploy/: the image is built and started, the others are checked by the tools they are for."""
+"""The files of deploy/: the image is built and started, the others are checked with their own tools."""
 
 import hashlib
 import json
@@ -123,7 +123,7 @@ def test_the_image_serves_read_only_as_nobody(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def linters() -> Path:
-    """The tools of deploy/linters.lock, in an environment of their own."""
+    """The tools of deploy/linters.lock, in a separate environment."""
     lock = DEPLOY / "linters.lock"
     name = f"deploy-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
     return environment(name, "--require-hashes", "-r", str(lock))
@@ -241,7 +241,7 @@ def test_systemd_understands_every_line_of_the_units(tmp_path: Path) -> None:
 
 @contextmanager
 def made_up_gateway(name: str, ready: list[int]) -> Iterator[tuple[int, int]]:
-    """A port for clients that says its name, and an admin port whose /readyz has the status `ready[0]`."""
+    """Run a client port that states its name, and an admin port whose /readyz has the status `ready[0]`."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

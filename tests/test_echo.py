@@ -1,4 +1,4 @@
-"""Echoes: passages are kept in parts, honest crowds are not tied by chance, a pool is."""
+"""Echoes: passages are stored in parts, honest crowds are not tied by chance, a pool is."""
 
 import json
 import random
@@ -191,7 +191,7 @@ def test_sketched_and_growing_logs_hold_the_same_passages() -> None:
 
 @pytest.mark.slow
 def test_honest_crowds_are_not_tied_by_chance() -> None:
-    """Strangers, two keys of one company, a vendor that judges, readers of what is published."""
+    """Strangers, two keys of one company, a vendor that judges, readers of published texts."""
     for seed in range(6):
         world, groups = honest(seed)
         log = world.log()
@@ -233,7 +233,7 @@ def test_a_pool_that_rewords_is_not_seen() -> None:
 
 
 def topic(seed: int, late: bool) -> tuple[Exchanges, list[str]]:
-    """People of one field: the model recites its texts and they paste them, each without the other."""
+    """People of one field: the model recites its texts, and they paste them independently."""
     world = Exchanges(seed)
     rng = world.rng
     world.people("person", 20, 4)
@@ -250,7 +250,7 @@ def topic(seed: int, late: bool) -> tuple[Exchanges, list[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True])
 def test_texts_that_both_know_give_no_small_p_value(late: bool) -> None:
-    """A group of its own, so that only the order of time can speak; also where accounts join one by one."""
+    """A separate group, so that only the order of time can show it; also if accounts join one by one."""
     runs, found, pairs = 40, [], 0
     for seed in range(runs):
         world, names = topic(seed, late)
@@ -317,7 +317,7 @@ def test_in_any_part_of_a_request() -> None:
 
 @pytest.mark.slow
 def test_a_rival_cannot_frame_who_was_not_answered_and_hardly_who_was() -> None:
-    """A pool quotes all that a bystander published: he gives and takes nothing, and is not tied."""
+    """A pool quotes everything that a bystander published: the bystander is not tied."""
     world, _ = honest(30)
     names = pool(world)
     rng = world.rng
@@ -342,7 +342,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     assert echo_evidence(world.log(), names) == echo_evidence(log, names)
 
 
-# --- where it is told
+# --- in a scan's results
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ def test_a_bad_declaration_is_refused_with_its_line(
 
 @pytest.mark.slow
 def test_bounds_hold_the_true_curve_as_often_as_they_say(tmp_path: Path) -> None:
-    """An oracle: students whose true curve is known. Five seeds, each off by its own error."""
+    """An oracle: students with a known curve. Five seeds, each with its own error."""
     draw = np.random.default_rng(7)
     sizes, held, tried = (10, 20, 40, 80), 0, 0
     for _ in range(60):
@@ -391,7 +391,7 @@ ARC = {
 def test_the_questions_of_the_gpu_edition_are_read_as_its_plans_want_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The SQL of docs/economics.md, on files with the columns of the published sets."""
+    """Run the SQL of docs/economics.md on files with the columns of the published sets."""
     monkeypatch.chdir(tmp_path)
     sets = {
         "openai/gsm8k/main/train-00000-of-00001.parquet": [

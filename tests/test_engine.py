@@ -1,4 +1,4 @@
-"""Every engine answers alike; the rest is refusals that a person can act on."""
+"""Every engine returns the same results; and refusals are ones that a person can act on."""
 
 import pathlib
 import subprocess
