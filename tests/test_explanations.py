@@ -1,4 +1,4 @@
-"""What the provider sees that makes members of a group honest: classes among them."""
+"""Facts known to the provider that make a group's members honest, such as a class."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ from stillwatch.text.kernel import CONTEXT_BITS
 
 
 def test_who_goes_through_a_course_as_far_as_he_comes_is_told_from_a_pool_that_samples() -> None:
-    """Forty accounts: on a course of twelve tasks, or of a pool that asks each question eight times."""
+    """Forty accounts: in a course of twelve tasks, or in a pool that sends each question eight times."""
     rng = np.random.default_rng(3)
     text = rng.integers(0, 2**64, 600, dtype=np.uint64)  # half of the hashes do not fit a signed number
     reached = rng.integers(1, 13, 40)
@@ -271,7 +271,7 @@ def test_a_site_is_an_address_of_several_accounts_that_is_no_rented_server(
 def test_exchanges_without_a_number_do_not_speak_against_those_with_one(
     silent_since: int, together: Sequence[int]
 ) -> None:
-    """A gateway gets a table of networks: who sent nothing since has no number, and 0 is none."""
+    """A gateway gets a table of networks: accounts without later requests have none, and 0 means none."""
     log = log_of([(START_US + k, f"acct-{k % 6}", 200, k) for k in range(12)])
     log.columns["net"] = np.ones(12, np.int32)
     log.columns["asn"] = np.array([-1, -1, -1, 0, 0, 0, *[3320] * 6], np.int32)
@@ -308,7 +308,7 @@ def test_clouds_are_hosting_networks_and_access_providers_are_none() -> None:
     ids=["all", "who share it", "who have a part each", "too few of each", "nobody"],
 )
 def test_who_is_left_of_a_group_must_share_its_wording_still(left: Sequence[int], keeps: bool) -> None:
-    """Tenants 0 to 2 took up all four fingerprints; 3 to 5 one each, of which nobody else of them has any."""
+    """Tenants 0 to 2 took up all four fingerprints; 3 to 5 one each, a different one for each of them."""
     entries = [(tenant, fingerprint) for tenant in range(3) for fingerprint in range(4)]
     entries += [(tenant, tenant - 3) for tenant in range(3, 6)]
     tenant, fingerprint = np.array(entries, np.int32).T
@@ -380,7 +380,7 @@ def test_a_name_explains_equal_settings_only_where_its_other_users_have_any(
     ids=["always", "half of the time", "the latest alone", "all but the latest"],
 )
 def test_an_account_runs_what_half_of_its_exchanges_name(agents: list[str], explained: bool) -> None:
-    """Thirty accounts, four exchanges each, beside a thousand accounts of other software."""
+    """Thirty accounts, four exchanges each, beside a thousand accounts with other software."""
     rows = [(agent, 0, 8192, 600) for agent in agents for _ in range(30)]
     log = log_of_agents(rows + [("deskchat/1", 0, 4096, 700)] * 1_000)
     label = np.r_[np.tile(np.arange(30), 4), np.arange(30, 1_030)]
@@ -394,7 +394,7 @@ def test_an_account_runs_what_half_of_its_exchanges_name(agents: list[str], expl
     ids=["a contest on one public set", "a pool", "its last minute, which a live log still holds"],
 )
 def test_a_finding_whose_content_is_all_shared_is_a_lead(apart_us: int, own_words: bool, doubt: str) -> None:
-    """Six accounts; each exchange holds the group's words, a pool's others besides, dealt without regard."""
+    """Six accounts; each exchange contains the group's words; a pool's also has others, dealt at random."""
     rng = np.random.default_rng(2)
     many = 6 * 12
     words = np.tile(np.arange(1, 5, dtype=np.uint32) << CONTEXT_BITS, (many, 1))

@@ -1,4 +1,4 @@
-"""Sending: real servers on loopback; nothing goes inside, nothing is redirected, nothing is lost."""
+"""Sending to real servers on loopback: no internal address, no redirect, and no lost message."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def plain_receiver() -> Iterator[Receiver]:
         yield found
 
 
-# --- where to ---
+# --- the receiver's address ---
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_certificate_is_checked(tls: Path, tmp_path: Path) -> None:
 
 
 def test_the_address_that_was_checked_is_the_one_that_is_called(plain_receiver: Receiver) -> None:
-    """DNS rebinding: whatever the name says now, the connection goes where the check went."""
+    """DNS rebinding: whatever the name resolves to now, the connection goes to the checked address."""
     where = ReceiverAddress("http", "rebind.example", plain_receiver.port, "/")
     assert post(where, ["127.0.0.1"], {}, b"", None).status == 204
     assert plain_receiver.headers()["host"] == f"rebind.example:{plain_receiver.port}"

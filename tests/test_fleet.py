@@ -40,7 +40,7 @@ def block(state: ControlState, *accounts: str) -> int:
 
 
 def everything(state: ControlState) -> dict[str, list[tuple[object, ...]]]:
-    """All rows of a state but what is each host's own."""
+    """Return all rows of a state except each host's own."""
     with state.reading() as db:
         names = [n for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
         found = {n: db.execute(f"SELECT * FROM {n} ORDER BY 1").fetchall() for n in names}
@@ -287,7 +287,7 @@ def test_a_newer_database_is_refused(tmp_path: Path, url: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_no_order_of_events_loses_or_resurrects_anything(tmp_path: Path, url: str, seed: int) -> None:
-    """Three hosts, with lost connections, handles that come and go, and old copies put back."""
+    """Three hosts, with lost connections, handles opened and closed, and old copies restored."""
     rng = random.Random(seed)
     first = folder(tmp_path / "0")
     hosts = [first, *(folder(tmp_path / str(k), first) for k in (1, 2))]

@@ -1,4 +1,4 @@
-"""A fleet in one archive and back: state, owners and cases equal, no key back that a folder knows revoked."""
+"""A fleet in one archive and back: state, owners and cases are equal, and no revoked key is restored."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ NOW = 1_800_000_000_000_000
 
 @dataclasses.dataclass
 class Member:
-    """A gateway of a fleet that is stopped; its state is opened where it is looked at."""
+    """A stopped gateway of a fleet; its state is opened for each check."""
 
     folder: Folder
     url: str
@@ -68,7 +68,7 @@ class Member:
 
 @pytest.fixture
 def first(tmp_path: Path, url: str) -> Member:
-    """A fleet of one gateway, with something of everything."""
+    """A fleet of one gateway, with one of each kind of record."""
     found = Member(folder(tmp_path / "a"), url)
     found.folder.terms.write_text(default_text(), encoding="utf-8")
     settings = GatewaySettings(
@@ -114,7 +114,7 @@ def brought_back(archive: Path, place: Path, url: str, **more: bool) -> tuple[Me
 
 
 def but_for_the_restore(told: dict[str, list[tuple[object, ...]]]) -> dict[str, list[tuple[object, ...]]]:
-    """Without the record of the restore, and the generation, revision and mark that it began."""
+    """Without the record of the restore, and the generation, revision and mark that it started."""
     kept = told | {
         "meta": [row for row in told["meta"] if row[0] not in ("generation", "revision", "history")]
     }

@@ -1,4 +1,4 @@
-"""A fleet's database that hangs, that comes back older than it was, or that another server goes on with."""
+"""A fleet's database that hangs, that returns with older data, or that another server replaces."""
 
 import signal
 import time
@@ -30,7 +30,7 @@ NO_ANSWER_S = 20.0  # a change has been refused by then, whatever the database d
 
 @contextmanager
 def lost_changes(url: str) -> Iterator[None]:
-    """The database forgets what is written meanwhile, as a replica does that had not got it yet."""
+    """Let the database lose what is written meanwhile, as a replica that had not received it."""
     name, server = url.split("/", 3)[3].split("?host=")
     with psycopg.connect(f"host={server} user=stillwatch dbname=postgres", autocommit=True) as db:
         db.execute(f"CREATE DATABASE {name}_before TEMPLATE {name}")

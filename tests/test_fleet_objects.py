@@ -18,7 +18,7 @@ NOW = 1_800_000_000_000_000
 
 
 class Host:
-    """One gateway's owners, and the part that exchanges them."""
+    """One gateway's owners, and the component that exchanges them."""
 
     def __init__(self, path: Path, url: str, like: "Host | None" = None) -> None:
         self.folder = folder(path, like and like.folder)

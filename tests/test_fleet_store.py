@@ -1,4 +1,4 @@
-"""A fleet whose gateways share an object store: what goes up, what comes down, and what is left alone."""
+"""A fleet whose gateways share an object store: what is uploaded, downloaded, and left alone."""
 
 import hashlib
 import os
@@ -58,7 +58,7 @@ def s3() -> Iterator[S3Server]:
 
 
 class Now:
-    """A clock that the test moves."""
+    """A clock that the test sets."""
 
     def __init__(self, at: datetime) -> None:
         self.at = at
@@ -89,7 +89,7 @@ def pair(place: Path, address: str, now: Now) -> tuple[Folder, Folder, Mirror, M
 
 
 def look(mirror: Mirror, everything: bool = False) -> None:
-    """One step that looks for what others wrote."""
+    """Make one step that looks for what others wrote."""
     mirror.listed_s = mirror.others_s = float("-inf")
     if everything:
         mirror.everything_s = float("-inf")
@@ -97,7 +97,7 @@ def look(mirror: Mirror, everything: bool = False) -> None:
 
 
 def write(one: Folder, number: int, at: datetime = HOUR, rows: int = 3) -> None:
-    """One segment, of rows that are found again by their ids, with a text each."""
+    """Write one segment, whose rows can be identified by their ids, with a text each."""
     batch = pa.record_batch(
         {
             "exchange_id": [f"{one.path.name}.{number}.{row}" for row in range(rows)],
@@ -109,7 +109,7 @@ def write(one: Folder, number: int, at: datetime = HOUR, rows: int = 3) -> None:
 
 
 def rows_hash(one: Folder) -> str:
-    """What a reader of one gateway's folder gets: every row once, whatever the order of files."""
+    """Read one gateway's folder: every row once, for any order of files."""
     tables = list(segments.read_new(one, set()))
     ids = sorted(id for table in tables for id in table["exchange_id"].to_pylist())
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()
@@ -139,7 +139,7 @@ def test_what_one_writes_is_at_the_other_and_merges_follow(tmp_path: Path, s3: S
 
 
 def test_a_bucket_with_versions_serves_as_well(tmp_path: Path, s3: S3Server) -> None:
-    """What is deleted there leaves a marker, which is no object."""
+    """A deletion there leaves a marker, which is no object."""
     address, now = s3.bucket(versions=True), Now(HOUR)
     a, b, up, down = pair(tmp_path, address, now)
     for number in (1, 2):
@@ -287,7 +287,7 @@ def _metrics_of(one: Folder) -> str:
 
 
 def test_foreign_and_damaged_objects_are_named_and_left_alone(tmp_path: Path, s3: S3Server) -> None:
-    """Somebody else may write to the bucket: what they plant, change or move is not taken for ours."""
+    """Others may write to the bucket: what they add, change or move is not accepted as ours."""
     address, now = s3.bucket(), Now(HOUR)
     _, b, up, down = pair(tmp_path, address, now)
     a = up.folder
@@ -377,7 +377,7 @@ def test_an_own_segment_that_was_lost_comes_back(tmp_path: Path, s3: S3Server) -
 
 
 def _have_all(mirrors: list[Mirror]) -> bool:
-    """Let each look once; whether all of them have what all of them wrote."""
+    """Let each mirror look once; return whether all of them have what all of them wrote."""
     for one in mirrors:
         look(one, everything=True)  # a laden machine puts up a part
     return len({len(segments.all_segments(one.folder)) for one in mirrors}) == 1 and not any(
@@ -433,7 +433,7 @@ def test_findings_follow_the_lease_and_a_replaced_holder_changes_nothing(
 
 
 def test_planted_segments_stop_neither_their_gateway_nor_the_others(tmp_path: Path, s3: S3Server) -> None:
-    """By their names they are later than any, hold all the others, or come before the real one."""
+    """Their names sort after all others, claim to contain all others, or sort before the real one."""
     address, now = s3.bucket(), Now(HOUR)
     a, b, up, down = pair(tmp_path, address, now)
     write(a, 1)
@@ -455,7 +455,7 @@ def test_planted_segments_stop_neither_their_gateway_nor_the_others(tmp_path: Pa
 
 
 def test_a_planted_publication_is_passed_over(tmp_path: Path, s3: S3Server) -> None:
-    """Whoever may write to the bucket gives it the highest number. The one before is taken."""
+    """An account that can write to the bucket gives it the highest number. The previous one is used."""
     address, now = s3.bucket(), Now(HOUR)
     a, b, up, down = pair(tmp_path, address, now)
     _lease(a, 100)
@@ -507,7 +507,7 @@ def test_an_address_that_cannot_be_used_is_refused(address: str) -> None:
 
 
 def test_a_log_dealt_over_a_store_gives_the_findings_of_a_folder(tmp_path: Path, s3: S3Server) -> None:
-    """And the gateway that takes the detector over goes on where the other was."""
+    """The gateway that takes over the detector continues where the other stopped."""
     world, _, _ = with_followers()
     end_us = int(pc.max(world.table["time"]).cast(pa.int64()).as_py())
     (tmp_path / "folder").mkdir()
@@ -623,7 +623,7 @@ def test_a_bucket_that_cannot_be_used_is_said_at_the_start(tmp_path: Path, s3: S
 
 
 def _ids(one: Folder, many: int) -> list[str] | None:
-    """What a reader finds, once it is so many."""
+    """Return what a reader finds, once it has that many rows."""
     tables = segments.read_new(one, set())
     found = sorted(id for table in tables for id in table["exchange_id"].to_pylist())
     return found if len(found) == many else None

@@ -1,4 +1,4 @@
-"""Every file that a gateway leaves says which version of its format it has, or is made again without loss."""
+"""Every file of a gateway states the version of its format, or is made again without loss."""
 
 import json
 import shutil
@@ -54,7 +54,7 @@ def magic(path: Path) -> object:
     return path.read_bytes().startswith(MAGIC)
 
 
-# Pattern of the name below a gateway's folder -> how to read the version that it says.
+# Pattern of the name below a gateway's folder -> how to read its version.
 VERSIONED: dict[str, Callable[[Path], object]] = {
     "state.db": user_version,  # migrated step by step; a newer one is refused
     "objects.db": user_version,
@@ -66,7 +66,7 @@ VERSIONED: dict[str, Callable[[Path], object]] = {
     "detector/evidence.json": writer,
     "terms.toml": terms_version,
 }
-# Keys that are read by name: one that is missing has its default, an unknown one is refused or passed over.
+# Keys that are read by name: a missing one has its default, an unknown one is refused or ignored.
 BY_NAME = (
     "serve.json",
     "terms-history.jsonl",
@@ -75,9 +75,9 @@ BY_NAME = (
     "retention_clock.json",
     "state.mark",
 )
-# Written anew at each start, or from the segments: no version would be asked for what it holds.
+# Rewritten at each start, or from the segments: their versions would not matter.
 MADE_ANEW = ("run/*", "lock", "*-wal", "*-shm", "wal/*", "detector/accounts.parquet", "detector/*.html")
-# Named by a file that says its version.
+# Listed by a file that states its version.
 NAMED = ("detector/live.rows/*.npz",)
 PLAIN = ("secret", "audit.key", "audit.key.pub")  # bytes of one length, PEM
 

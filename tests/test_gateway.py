@@ -1,4 +1,4 @@
-"""The gateway end to end: what passes, what is written down, what the terms do on the way."""
+"""The gateway end to end: what passes, what is recorded, and the effects of the policy."""
 
 import json
 import time

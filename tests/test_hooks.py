@@ -1,4 +1,4 @@
-"""The hooks process: who may ask, decisions in each dialect, what is told, and what survives a crash."""
+"""The hooks process: authentication, decisions in each dialect, reported exchanges, and crashes."""
 
 import gzip
 import itertools
@@ -40,7 +40,7 @@ def client(h: Hooked) -> Iterator[httpx.Client]:
 
 
 def record(seed: int, **more: Any) -> Row:
-    """A LiteLLM log record."""
+    """Return a LiteLLM log record."""
     now = time.time()
     return {
         "id": f"chatcmpl-{seed}",
@@ -66,7 +66,7 @@ def rows_of(h: Hooked, seed: int, least: int = 1) -> list[Row]:
     return until(lambda: len(found()) >= least and found(), what=f"{least} rows of seed {seed}")
 
 
-# --- the door ----------------------------------------------------------------------------------------------
+# --- authentication ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -180,7 +180,7 @@ def test_a_standing_counts_in_every_dialect(h: Hooked, client: httpx.Client) -> 
 
 
 def test_a_gateway_may_vouch_for_the_account(client: httpx.Client) -> None:
-    """Only the header that its own configuration names counts."""
+    """Only the header named in its own configuration counts."""
     body = {"model": "gpt-4o", "messages": []}
     path = "/decide/forward;account=x-consumer-username;org=x-team"
     shown = {"x-forwarded-uri": "/v1/chat/completions", "x-forwarded-method": "POST"}
@@ -195,7 +195,7 @@ def test_a_gateway_may_vouch_for_the_account(client: httpx.Client) -> None:
 
 
 def test_a_client_cannot_have_another_request_judged_than_its_own(h: Hooked, client: httpx.Client) -> None:
-    """A forward-auth gateway writes x-forwarded-*; an x-original-uri beside them is its client's own."""
+    """A forward-auth gateway writes x-forwarded-*; an x-original-uri beside them comes from its client."""
     bearer = {"authorization": f"Bearer {h.key}"}
     asked = {"x-forwarded-uri": "/openai/deployments/deepseek-v3/chat/completions"}
     lie = {"x-original-uri": "/v1/models", "x-original-method": "GET"}
@@ -224,7 +224,7 @@ def test_an_unknown_dialect_or_option_is_named(client: httpx.Client) -> None:
 
 @pytest.mark.slow
 def test_what_a_body_may_hide(h: Hooked, client: httpx.Client) -> None:
-    """Two parsers must not read it two ways, and compressed is no hiding place."""
+    """Two parsers must not read it in two ways, and compression must hide nothing."""
     auth = {"authorization": f"Bearer {h.key}", "content-type": "application/json"}
     path = "/decide/envoy/v1/chat/completions"
     twice = b'{"model": "gpt-4o", "model": "deepseek-v3"}'
@@ -309,7 +309,7 @@ def test_connections_without_a_key_take_no_room_from_a_gateway() -> None:
         assert h.processes["hooks"].poll() is None
 
 
-# --- what is told ------------------------------------------------------------------------------------------
+# --- reported exchanges ------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -344,7 +344,7 @@ NO_NUMBER = {"model_parameters": {"temperature": float("nan"), "top_p": float("-
 def test_a_client_hides_neither_its_own_exchange_nor_others(
     h: Hooked, client: httpx.Client, form: str, odd: Row
 ) -> None:
-    """What Python writes as JSON and is none: LiteLLM logs what its clients send so."""
+    """Python writes it as JSON, but it is none: LiteLLM logs its clients' content like this."""
     seed = 2_000 + 10 * len(odd) + ("content" in str(odd)) + 2 * len(form)
     texts = [json.dumps(record(seed, **odd)), json.dumps(record(seed, prompt_tokens=10))]
     content = "\n".join(texts) if form == "lines" else f"[{','.join(texts)}]"
@@ -364,7 +364,7 @@ def test_a_record_that_cannot_be_read_costs_itself(h: Hooked, client: httpx.Clie
 
 
 def test_told_twice_is_kept_once(h: Hooked, client: httpx.Client) -> None:
-    """By the same process, and by the one after it: whose rows the scan takes once by their id."""
+    """By the same process, and by the next one: the scan takes the rows once, by their id."""
     batch = [record(401), record(401, prompt_tokens=1), record(401)]
     assert client.post("/litellm/logs", json=batch).json() == {"kept": 2, "known": 1, "refused": 0} or True
     assert client.post("/litellm/logs", json=batch).json()["kept"] == 0
@@ -492,7 +492,7 @@ def spans(*found: Row) -> Row:
 
 
 def event(number: int, text: str = CANARY) -> Row:
-    """A prompt as a log event of its span (conventions up to 1.36)."""
+    """Return a prompt as a log event of its span (conventions up to 1.36)."""
     body = {"kvlistValue": {"values": [attribute("content", text)]}}
     log = {
         "traceId": f"{number:032x}",
@@ -524,7 +524,7 @@ def test_spans_become_rows_and_others_are_told_of(h: Hooked, client: httpx.Clien
 @pytest.mark.slow
 @pytest.mark.parametrize("text", [f"{CANARY} \ud800", CANARY], ids=["half", "whole"])
 def test_half_a_character_hides_no_prompt_of_a_span(h: Hooked, client: httpx.Client, text: str) -> None:
-    """Of an SDK's own text, and of the JSON that an application has put into a text."""
+    """In an SDK's own text, and in JSON that an application has put into a text."""
     number = 2_200 + len(text) + ("\ud800" in text)
     content = json.dumps(spans(span(number, text), span(number + 20, text, note=text))).encode()
     assert client.post("/v1/traces", content=content, headers=OTLP_JSON).json() == {}
@@ -586,7 +586,7 @@ def test_another_type_of_content_is_named(client: httpx.Client) -> None:
 
 @pytest.mark.slow
 def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
-    """Rows, and spans that still wait for their words: kill -9 right after the answer."""
+    """Rows, and spans that still wait for their texts: kill -9 right after the answer."""
     with hooks(BAN, path=tmp_path / "f", recorder=False) as h:
         with httpx.Client(base_url=h.url, headers=h.token) as client:
             for seed in range(20):
@@ -609,7 +609,7 @@ def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("on_failure", ["serve", "refuse"])
 def test_a_full_disk_is_told_to_the_sender_and_is_a_gap(tmp_path: Path, on_failure: str) -> None:
-    """Nothing is answered for that is not on the disk; decisions go on; it mends itself."""
+    """Nothing is acknowledged before it is on disk; decisions continue; it recovers by itself."""
     terms = f'version = 1\n[capture]\non_failure = "{on_failure}"\n' + BAN
     with (
         hooks(terms, path=tmp_path / "f", recorder=False) as h,
@@ -660,7 +660,7 @@ def test_new_terms_count_within_seconds() -> None:
         assert h.beat()["terms_version"] == 2
 
 
-# --- what the gateway refuses by itself --------------------------------------------------------------------
+# --- the gateway's own refusals ----------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -679,7 +679,7 @@ def test_hooks_refuse_links_and_what_is_known_to_be_another_s() -> None:
         h.own("file-mine", "ours")
 
         def asks(method: str, target: str, body: Any, coding: str = "identity") -> set[int]:
-            """What Envoy, and a gateway with forward-auth, are told."""
+            """The answers for Envoy, and for a gateway with forward-auth."""
             data = b"" if body is None else json.dumps(body).encode()
             data = gzip.compress(data) if coding == "gzip" else data
             auth = h.auth | {"content-type": "application/json", "content-encoding": coding}

@@ -1,4 +1,4 @@
-"""Real nginx and real Envoy ask the real hooks process, with the configurations that the package ships."""
+"""Real nginx and real Envoy ask the real hooks process, with the configurations in the package."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -53,7 +53,7 @@ def test_a_wrong_key_is_refused(world: Any) -> None:
 
 
 def test_a_client_cannot_name_its_own_account(world: Any) -> None:
-    """No header of ours counts when a client sends it, and it cannot open the door either."""
+    """A client's copy of our headers does not count, and cannot authenticate either."""
     _, h, up, client = world
     before = len(up.seen)
     assert ask(client, **{"x-stillwatch-account": "acct_other"}).status_code == 401

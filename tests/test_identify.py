@@ -1,4 +1,4 @@
-"""Identification: copies under another name, strangers, versions, tokenizers, a library that was touched."""
+"""Identification: copies under another name, strangers, versions, tokenizers, an altered library."""
 
 import itertools
 import json
@@ -88,7 +88,7 @@ def test_a_library_too_small_says_so(pool: Pool, known: dict[str, Reference]) ->
 
 
 def swapped(pairs: list[tuple[str, str]]) -> float:
-    """The exact p: every way to swap the answers of each prompt."""
+    """The exact p-value: every way to swap the answers of each prompt."""
     kernel = kernel_of(pairs)
     signs = np.array(list(itertools.product([-1.0, 1.0], repeat=len(pairs))))
     all_of_them = ((signs @ kernel) * signs).sum(axis=1)
@@ -271,7 +271,7 @@ def test_anothers_endpoint_needs_consent(tmp_path: Path, library: Path) -> None:
 
 @pytest.mark.slow
 def test_a_ban_is_judged_by_who_answers(tmp_path: Path) -> None:
-    """References under names that the lineage table knows: the copy of one is denied by its family."""
+    """References with names from the lineage table: a copy that denies one is exposed by its family."""
     names = [
         "deepseek-v3",
         "gpt-4o",
@@ -315,7 +315,7 @@ def test_outputs_of_several_models_want_a_name(tmp_path: Path, pool: Pool, libra
 
 
 def mislabelled(known: dict[str, Reference]) -> dict[str, Reference]:
-    """One of two copies called a kin of its own: a wrong label among thirty."""
+    """One of two copies is labelled as its own family: a wrong label among thirty."""
     return known | {"m05": Reference("m05", "wrong", "", 60, "")}
 
 
@@ -350,7 +350,7 @@ def test_no_more_than_a_share_is_set_aside() -> None:
 
 @pytest.mark.slow
 def test_kin_by_weights_goes_before_names_and_a_ban_follows_it(tmp_path: Path, pool: Pool) -> None:
-    """`mystery` has DeepSeek's weights, which its name does not say."""
+    """`mystery` has DeepSeek's weights, which its name does not show."""
     names = [m.name for m in REFERENCES]
     add(tmp_path / "known", pool.of(names), {m.name: m.line for m in REFERENCES})
     kin = tmp_path / "kin.toml"
@@ -371,11 +371,11 @@ def test_kin_by_weights_goes_before_names_and_a_ban_follows_it(tmp_path: Path, p
     assert "says no model's kin" in RUN.invoke(app, ["identify", *said]).output
 
 
-# --- suspects that hide, and innocents that are framed ---
+# --- suspects that hide, and framed innocents ---
 
 
 def odd_answers(kind: str, pool: Pool, at: int, draw: Random) -> str:
-    """What a suspect says that wants to be named after `m03`, or after nobody: of one prompt."""
+    """Return a suspect's answer to one prompt; the suspect wants to be named after `m03`, or after nobody."""
     said = pool.answers["m03"][pool.prompts[at]][0].split()
     noise = [" ".join("".join(draw.choices("bcdfghjklmnpqrstvwxz", k=6)) for _ in range(40))]
     how, _, number = kind.partition(" ")

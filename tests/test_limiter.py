@@ -1,4 +1,4 @@
-"""One limiter: of any requests at once, over workers and midnight, one answer at most passes an allowance."""
+"""One limiter: over simultaneous requests, workers and midnight, at most one answer exceeds an allowance."""
 
 import heapq
 import os
@@ -28,9 +28,9 @@ LONGEST = 9_000
 
 
 def admitted(budgets: list[Budgets], asks: list[tuple[int, int, int, int]]) -> dict[int, int]:
-    """Tokens by the day on which they came, of requests (time, worker, what it brings, how long it takes).
+    """Return the tokens per day of arrival, for requests (time, worker, tokens, duration).
 
-    Each is asked for as the gateway does it: hold, look at the rest, let go where it is refused.
+    Each is requested as in the gateway: reserve, check the rest, release if it is refused.
     """
     came: dict[int, int] = {}
     running: list[tuple[int, int, int, int]] = []
@@ -230,7 +230,7 @@ def test_a_set_is_used_up_alone() -> None:
         assert codes == [200, 429, 429, 200]
 
 
-# --- what a log teaches ----------------------------------------------------------------------------------
+# --- rules that a log suggests ----------------------------------------------------------------------------
 
 
 def test_no_account_teaches_itself_more_than_the_ceiling() -> None:
@@ -268,7 +268,7 @@ def test_answers_at_once_hold_and_then_settle() -> None:
 
 @pytest.mark.slow
 def test_a_stream_in_one_piece_holds_too() -> None:
-    """An upstream may send thousands of tokens in one event: they are known when it has ended."""
+    """An upstream may send thousands of tokens in one event: they are known only at its end."""
     chunk = b'data: {"model":"m","choices":[{"delta":{"content":"x"}}]}\n\n'
     last = b'data: {"model":"m","choices":[],"usage":{"completion_tokens":9000}}\n\ndata: [DONE]\n\n'
     body = {"model": "m", "messages": [], "stream": True}

@@ -1,4 +1,4 @@
-"""What a request only names by an address: seen in every API's shape, and counted as unread."""
+"""Content that a request refers to only by an address: found in every API's form, and counted as unread."""
 
 from typing import Any
 

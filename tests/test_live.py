@@ -1,4 +1,4 @@
-"""A live scan finds what one scan of the whole finds, in any pieces and through restarts; and followers."""
+"""A live scan finds what one scan of the whole log finds, in any pieces, through restarts; and followers."""
 
 import copy
 import errno
@@ -50,7 +50,7 @@ DAY_US = 24 * HOUR_US
 
 
 def sketched(table: pa.Table) -> pa.Table:
-    """In order of time."""
+    """Return a log's rows in order of time."""
     return pa.Table.from_batches([sketch_batch(b, SKETCHER) for b in table.sort_by("time").to_batches()])
 
 
@@ -85,9 +85,10 @@ def replayed(
     seed: int = 0,
     path: Path | None = None,
 ) -> tuple[ScanResult, LiveScan]:
-    """In pieces that end at these times, each shuffled and dealt in batches; with `path` through restarts.
+    """Scan in pieces that end at these times, each shuffled and dealt in batches; with `path` through
+    restarts.
 
-    What is seldom read lies in files, and the states' rows in one file or apart.
+    Rarely read data is in files, and the states' rows in one file or separately.
     """
     rng = np.random.default_rng(seed)
     keep = Keep(exchanges=4_000)
@@ -128,7 +129,7 @@ def whole(log: pa.Table, world: Scene) -> ScanResult:
 
 
 def some_hours(table: pa.Table, many: int, seed: int) -> list[int]:
-    """Ends of pieces of random size, most of them in mid-hour; the last is after all of it."""
+    """Return ends of pieces of random size, most of them in mid-hour; the last is after all rows."""
     rng = random.Random(seed)
     first, end = int(times(table)[0]), hour_after(table)
     return [*sorted(rng.randrange(first, end) for _ in range(many - 1)), end]
@@ -228,8 +229,8 @@ def test_what_comes_later_than_looks_are_kept_for_is_kept_and_counted(log: pa.Ta
 
 
 def with_followers() -> tuple[Scene, list[str], str]:
-    """A pool; after its alarm an account of the same hand, a bystander who had the wording first, and an
-    honest one who tries the template twice among much else."""
+    """A pool; after its alarm an account of the same operator, a bystander who had the wording first, and an
+    honest one that tries the template twice among much else."""
     crowd = Crowd(5)
     honest(crowd, 300, 10.0)
     rng = crowd.rng
@@ -312,7 +313,7 @@ def test_the_id_of_a_campaign_outlives_its_growth(log: pa.Table, world: Scene) -
 
 @pytest.fixture(scope="module")
 def customers() -> tuple[set[str], pa.Table, pa.Table]:
-    """Customers of one program, who are a lead from their first days on, among honest people."""
+    """Customers of one program, a lead from their first days on, among honest people."""
     crowd = Crowd(13)
     honest(crowd, 300, 14.0)
     theirs = release(crowd, 60, 1.0, "notequiz/1.0", own=False)
@@ -368,7 +369,7 @@ def test_the_id_of_a_lead_stays_when_the_accounts_of_its_first_look_are_forgotte
 def test_a_follower_is_followed_when_the_oldest_have_to_go(
     followed: tuple[Scene, pa.Table, LiveScan],
 ) -> None:
-    """Accounts get other numbers then; whoever had taken up the stock before the cut is named after it."""
+    """Accounts then get other numbers; one that had taken up the wording before the cut is still named."""
     _, table, live = followed
     live = copy.deepcopy(live)
     rest = between(table, START_US + 200 * HOUR_US, START_US + 201 * HOUR_US)
@@ -381,7 +382,7 @@ def test_a_follower_is_followed_when_the_oldest_have_to_go(
     assert (follower.account, follower.exchanges) == ("newcomer", 6)
 
 
-# --- what is kept, and let go -----------------------------------------------------------------------------
+# --- kept and dropped exchanges ---------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -415,7 +416,7 @@ def test_no_more_exchanges_are_kept_than_told(log: pa.Table, world: Scene) -> No
 def test_an_hour_that_brings_more_than_is_kept_does_not_grow_until_it_is_over(
     log: pa.Table, world: Scene
 ) -> None:
-    """And it is no reason to see nothing: followers are named on, looks go on."""
+    """It is no reason to stop: followers are still named, and evaluations continue."""
     live = LiveScan(OPTIONS, accounts=world.accounts, keep=Keep(exchanges=2000))
     most = 0
     for batch in log.to_batches(max_chunksize=300):
@@ -430,7 +431,7 @@ def test_an_hour_that_brings_more_than_is_kept_does_not_grow_until_it_is_over(
 def test_a_merge_that_was_broken_off_is_said_and_nothing_is_made_of_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Columns are moved one by one: whoever interrupts that must not go on with half of the exchanges."""
+    """Columns are moved one by one: an interruption must not leave half of the exchanges."""
     kept = KeptLog(SKETCHER)
     (first, second) = (between(STEADY, START_US + k * DAY_US, START_US + (k + 1) * DAY_US) for k in (0, 1))
     for batch in first.to_batches():
@@ -526,7 +527,7 @@ def test_nothing_yet_is_a_result() -> None:
 def test_a_clock_that_stood_ahead_blinds_nobody_once_it_is_put_right(
     log: pa.Table, world: Scene, whole: ScanResult, days_ahead: int, tmp_path: Path
 ) -> None:
-    """For as many days as it stood ahead all that came was late, or not kept, and nothing was found."""
+    """For as many days as it was ahead, all new exchanges were late, or not kept, and nothing was found."""
     live = LiveScan(OPTIONS, accounts=world.accounts)
     wrong, end = START_US + 3 * DAY_US, hour_after(log)
     live.add(between(log, 0, wrong))
@@ -555,7 +556,7 @@ def test_a_clock_that_stood_ahead_blinds_nobody_once_it_is_put_right(
 
 @pytest.mark.slow
 def test_a_state_with_any_bits_turned_is_taken_up_or_refused(tmp_path: Path) -> None:
-    """One that broke the detector otherwise broke it at each start: it was never set aside."""
+    """Otherwise an exchange that broke the detector broke it at each start, and was never set aside."""
     path, rng = tmp_path / "live.npz", random.Random(7)
     live = in_files(40)
     live.tick(hour_after(STEADY), hour_after(STEADY))
@@ -600,7 +601,7 @@ def test_a_state_is_whole_or_refused(log: pa.Table, tmp_path: Path) -> None:
 
 
 def in_files(many: int) -> LiveScan:
-    """A scan of some exchanges, three quarters of which memory does not hold whole."""
+    """A scan of some exchanges, three quarters of which do not fit into memory."""
     live = LiveScan(OPTIONS, keep=Keep(exchanges=many))
     live.add(STEADY.slice(0, many))
     return live
@@ -670,7 +671,7 @@ while True:
 
 
 def newest_us(live: LiveScan) -> int:
-    """When the last of the exchanges that are kept was."""
+    """Return the time of the last exchange that is kept."""
     return int(live._kept.merged()["ts_us"][-1])
 
 
@@ -802,11 +803,11 @@ def test_a_segment_that_was_written_can_be_added(tmp_path: Path, log: pa.Table) 
     assert (live.exchanges, live.duplicates) == (300, 300)
 
 
-# --- what cannot be seen is said --------------------------------------------------------------------------
+# --- what cannot be seen is reported ----------------------------------------------------------------------
 
 
 def steady(days: int, an_hour: int = 2) -> pa.Table:
-    """Exchanges of every hour, of accounts that have nothing to do with each other."""
+    """Exchanges of every hour, from unrelated accounts."""
     crowd = Crowd(7)
     rng = crowd.rng
     for hour in range(days * 24):
@@ -820,7 +821,7 @@ BRIEF = replace(OPTIONS, every_account=False)
 
 
 def watched_daily(live: LiveScan, table: pa.Table, days: int, first: int = 1) -> ScanResult:
-    """The result after so many days, each looked at when it is over."""
+    """Return the result after this many days, each evaluated at its end."""
     known, since = None, START_US + (first - 1) * DAY_US
     for day in range(first, days + 1):
         until = START_US + day * DAY_US
@@ -852,7 +853,7 @@ def test_a_memory_that_is_shorter_than_the_window_says_what_cannot_be_seen(tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize("days", [1, 9, 13])
 def test_a_memory_that_holds_what_the_rules_need_says_nothing(days: int) -> None:
-    """A new gateway has not seen ten days either, and nothing of them is missing."""
+    """A new gateway has not seen ten days either, but no exchange of them is missing."""
     known = watched_daily(LiveScan(BRIEF, keep=Keep(days=11)), STEADY, days)
     assert known.window is None
     assert not any("emory" in said for said in known.cannot_claim)
@@ -869,7 +870,7 @@ def test_between_one_window_and_two_only_what_is_new_is_in_doubt() -> None:
 
 @pytest.mark.slow
 def test_a_flood_that_pushes_the_past_out_is_said_until_memory_has_grown_back() -> None:
-    """One hour of it, more than memory holds: also that hour was let go before it was evaluated."""
+    """One hour of it exceeds memory: that hour too was dropped before it was evaluated."""
     crowd = Crowd(8)
     for k in range(1500):
         crowd.says("flood", 2 * 24 + k / 1500, "go")
