@@ -1,4 +1,4 @@
-"""The log in memory: the same columns whatever the order, batches, threads and repetitions of its rows."""
+"""The log in memory: the same columns for any order, batches, threads and repetitions of its rows."""
 
 import dataclasses
 import errno
@@ -209,7 +209,7 @@ def test_no_batches_and_batches_without_rows():
 
 
 def test_only_what_is_needed():
-    """time, account and prompt; ids are then made of the content, and equal rows count once."""
+    """time, account and prompt; ids are then derived from the content, and equal rows count once."""
     some = [{k: r[k] for k in ("time", "account", "prompt")} for r in rows(50)]
     log = log_of(some)
     distinct = {tuple(r.values()) for r in some}

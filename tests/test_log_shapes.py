@@ -1,6 +1,6 @@
-"""Shapes in which exporters and shippers write records, and logs that nobody can be judged by.
+"""Shapes in which exporters and shippers write records, and logs in which nobody can be judged.
 
-All are written by hand, none was recorded. Where a page or source is named the shape is from there.
+All are written by hand, and none was recorded. A page or source that is named is the origin of the shape.
 """
 
 import base64
@@ -55,7 +55,7 @@ def row_with_types(row: dict) -> dict:
 
 
 def packed(value: object, *, zipped: bool = False) -> str:
-    """A value as queues carry it: base64, of gzip where it is zipped."""
+    """Return a value as queues carry it: base64, of gzip if it is zipped."""
     data = json.dumps(value).encode()
     return base64.b64encode(gzip.compress(data) if zipped else data).decode()
 
@@ -250,7 +250,7 @@ def test_a_client_s_own_account_inside_a_body_is_nobody_s(tmp_path):
 
 
 def test_formats_mixed_in_one_file_are_each_told_by_their_own_keys(tmp_path):
-    """Our record asks for little: a Bedrock record after one had its account and an input."""
+    """Our own format requires little: a Bedrock record once passed because it has an account and an input."""
     bedrock = (DATA / "bedrock.jsonl").read_text().splitlines()[0]
     alone = rows(write(tmp_path / "alone", bedrock))
     mixed = rows(write(tmp_path / "mixed", RECORD, bedrock, PAIR, RECORD | {"model": "m"}))
@@ -561,7 +561,7 @@ class TestParquet:
 
 
 def test_numbers_that_a_spreadsheet_rounded_are_refused(tmp_path):
-    """Many accounts would be one, and all times of an hour the same."""
+    """Many accounts would become one, and all times of an hour equal."""
     text = ["time,account,prompt", "1.77244E+12,a,p", f"{AT},1.23457E+17,p", f"{AT},b,p"]
     rejects = Rejects()
     assert [row["account"] for row in rows(write(tmp_path / "log", *text), rejects=rejects)] == ["b"]
@@ -597,7 +597,7 @@ def test_a_server_s_log_is_refused_with_what_to_log_instead(tmp_path, server):
 
 
 def test_a_conversation_s_export_is_no_request(tmp_path):
-    """OpenAI's compliance API: a page of messages, in which answers look like questions."""
+    """OpenAI's compliance API: a page of messages, in which answers resemble questions."""
     page = {
         "object": "list",
         "data": [{"author": {"role": "assistant"}, "content": {"parts": ["An answer."]}}],

@@ -1,4 +1,4 @@
-"""The null factory: a sound gateway convicts no innocent, and each way to break it is caught."""
+"""The null factory: a sound gateway convicts no innocent, and each way to break it is detected."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ def test_the_guilty_is_found_where_little_is_lost(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_gateway_whose_processes_are_killed_convicts_nobody(tmp_path: Path) -> None:
-    """Two workers, recorder and supervisor as `stillwatch serve` has them. The ledgers verify."""
+    """Two workers, recorder and supervisor as in `stillwatch serve`. The ledgers verify."""
     told = run(tmp_path, "--workers", "2", "--session", str(RUNS))
     assert sum(told[0]["killed"].values())
     assert told[0]["files"] >= 2

@@ -1,4 +1,4 @@
-"""The table of operations, and what the gateway makes of it: what stands in no line goes nowhere."""
+"""The table of operations, and the gateway's use of it: a path in no line is not forwarded."""
 
 import json
 import re
@@ -28,7 +28,7 @@ from stillwatch.gateway.path.forwarding import why_not_forwarded
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.load import loads
 
-# Servers that may stand behind the gateway: what shows or changes what belongs to all their users
+# Servers that may be behind the gateway: operations that show or change what belongs to all their users
 SERVERS_OWN = (
     # LiteLLM
     "/key/list", "/key/info?key=x", "/key/generate", "/user/list", "/user/daily/activity", "/team/info",
@@ -82,12 +82,12 @@ def does(method: str, target: str) -> str | None:
         "/serving-endpoints/mine/invocations",
         "/openai/deployments/d/chat/completions?api-version=1",
         "/any/where/chat/completions",
-        # the same, written so that it looks like something else
+        # the same, disguised as something else
         "/v1beta/models/x%3AgenerateContent",
         "/v1beta//models//x:GenerateContent/",
         "/v1beta/models/x:generateContent;a=b",
         "/v1beta\\models\\x:generateContent",
-        # a model may be called what a harmless path ends in
+        # a model's name may end like a harmless path
         "/models/acme/files",
         "/models/acme/embeddings",
         "/models/messages/count_tokens",
@@ -234,7 +234,7 @@ def test_terms_say_what_is_wrong_with_a_line() -> None:
 
 
 class Upstream(ThreadingHTTPServer):
-    """Answers everything, and notes what it was asked."""
+    """Answers everything, and records the requests."""
 
     daemon_threads = True
 
@@ -389,7 +389,7 @@ def test_what_belongs_to_all_users_of_a_server_is_not_reached(method: str, targe
 
 
 def test_what_only_looks_like_a_server_s_own_is_reached() -> None:
-    """A model, a file or a tool may be called what another server's administration is."""
+    """A model, a file or a tool may have the name of another server's administration path."""
     for method, target, found in (
         ("POST", "/model/cache/converse", "generates"),
         ("POST", "/model/info/invoke", "generates"),

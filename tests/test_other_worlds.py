@@ -1,4 +1,4 @@
-"""The table of benchmarks/other_worlds.py: which worlds, which figures, which place in a page."""
+"""The table of benchmarks/other_worlds.py: its worlds, its figures, and its places in pages."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ POOL = [f"p{k}" for k in range(4)]
 
 
 def written(folder: Path, *, campaign: bool = True) -> Path:
-    """A world of ten honest accounts, one that may make data, and a campaign of four; one request a day."""
+    """A world of ten honest accounts, one with a permission, and a campaign of four; one request a day."""
     folder.mkdir(parents=True)
     truth = [{"account": a, "kind": kind, "campaign": None, "style": None} for a, kind in HONEST]
     truth.append({"account": "m", "kind": "synthetic_permitted", "campaign": None, "style": None})

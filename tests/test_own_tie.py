@@ -1,4 +1,4 @@
-"""An account is told its own evidence, never its group's p-value."""
+"""An account's statement contains its own evidence, never its group's p-value."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def tied(actor: Actor, world: ActorContext) -> dict[str, OwnTie]:
 
 
 def pool(wordings: dict[str, list[str]], people: int = 40) -> tuple[Actor, ActorContext]:
-    """Accounts that send each their wordings ten times over, among people who say something else."""
+    """Accounts that each send their wordings ten times, among people who send other texts."""
     crowd = Crowd(3)
     crowd.people("h", people, lambda k: range(0, 200, 20))
     for k, (account, templates) in enumerate(wordings.items()):

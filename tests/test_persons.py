@@ -1,4 +1,4 @@
-"""One human with several names: no rule that needs another person is met by them alone."""
+"""One human with several names: no rule that requires another person can be met by that human alone."""
 
 import json
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ WHY = {"why": "her badge"}
 
 
 def sso(of: World, name: str, subject: str = "s-1", address: str = "", at_us: int = NOW) -> User:
-    """Somebody comes from the provider, which gives the highest role."""
+    """A person logs in from the provider, which assigns the highest role."""
     proven = ProvenIdentity(ISSUER, subject, name, UserRole.APPROVER, address)
     return identities.enter(of.store, proven, LoginAttempt.begin("", at_us), at_us)[0]
 
@@ -79,14 +79,14 @@ def asked_step(of: World, who: str, at_us: int = NOW) -> int:
 
 
 def refused(of: World, number: int, user: User) -> bool:
-    """Whether an approver may not take a step on the page."""
+    """Return whether an approver is refused an action on the page."""
     status, said = visit(of, user).submit(f"/ask/{number}/approve", why="seen")
     assert status in (303, 409), said
     assert (status == 409) == ("another person must approve it" in said)
     return status == 409
 
 
-# --- attacks: one human approves what they asked for ---
+# --- attacks: one human approves their own requests ---
 
 
 def test_by_their_single_sign_on_user_of_the_same_name(mine: World) -> None:
@@ -402,7 +402,7 @@ def at_engine(tmp_path: Path, engine: str) -> Iterator[World]:
 
 
 def put_plain(store: Store, name: str, address: str) -> None:
-    """Keep a mark as an older version did."""
+    """Store a mark as an older version did."""
     kind = IdentityMark.ADDRESS
     row = {"name": name, "kind": str(kind), "digest": mark_digest(kind, address), "since_us": NOW}
     with store.writing(NOW) as tx:
@@ -424,7 +424,7 @@ def _why(store: Store, name: str, other: str) -> str | None:
 
 
 def _older(store: Store) -> None:
-    """Make it a database of before, with what such a one knows."""
+    """Turn the database into an older one, with the content of that version."""
     with store.engine.connect().execution_options(writes=True) as db, db.begin():
         db.execute(text("DELETE FROM identity_marks"))
         number = MIGRATIONS.index(m009_identity_marks)

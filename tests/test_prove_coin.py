@@ -1,4 +1,4 @@
-"""The coin's test: against every coin counted by hand, on suspects that lean and suspects that do not."""
+"""The canary test: compared with manual counts over all draws, on suspects with and without a lean."""
 
 import itertools
 import json
@@ -42,7 +42,7 @@ NOW = "2026-11-26T00:00:00Z"
 
 
 class Leaner:
-    """A suspect that has taken on some of the answers that were served to some accounts."""
+    """A suspect that has learned some of the answers that were served to some accounts."""
 
     offers = frozenset({"answers", "likelihood", "top"})
 
@@ -87,7 +87,7 @@ def put_to(tmp_path: Path, accounts: dict[str, int], learnt: tuple[str, ...], ef
     return judge(planned, found, suspect, None, stopped=early, checks=NOT_PUBLISHED), suspect, planned
 
 
-# --- the arithmetic, against every coin ------------------------------------------------------------------
+# --- the arithmetic, compared with all draws --------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_overlap_changes_its_sign_with_the_answers() -> None:
     assert overlap("x y z", "x y z", "x q z") > 0.9
 
 
-# --- the whole way ---------------------------------------------------------------------------------------
+# --- end to end ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -415,7 +415,7 @@ def test_evidence_says_what_it_does_not_mean(tmp_path: Path) -> None:
 
 
 class Overflowing(Leaner):
-    """Half floats that overflow: of some answers no likelihood is a number."""
+    """Half-precision floats that overflow: the likelihood of some answers is no number."""
 
     def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         found = super().weigh(told, tell)

@@ -1,4 +1,4 @@
-"""Proof by text alone: where answers are cut, what agrees, and what nobody gains by."""
+"""Proof by text alone: the places where answers are cut, agreement, and attempts to gain by it."""
 
 import itertools
 import json
@@ -47,7 +47,7 @@ TEXTS = st.text(st.sampled_from("ab c.\n水'"), max_size=40)
 
 
 class Speaker:
-    """A suspect reached by text alone: it goes on from what is begun as its texts do, `true` of the time."""
+    """A suspect reached by text alone: it continues a beginning as its own texts do, `true` of the time."""
 
     offers = frozenset({"answers", "continuations"})
 
@@ -148,7 +148,7 @@ def test_what_agrees(said: Any, begun: str, rest: str, words: float) -> None:
 
 
 def test_what_is_missing_of_a_pair_is_not_chosen_from() -> None:
-    """One question without an answer, or with fewer samples than were fixed, and the pair is not measured."""
+    """If one question has no answer, or fewer samples than were fixed, the pair is not measured."""
     answers = ["a b c d", "e f g h"]
     told = {cut.name: ["x", "y"] for cut in leans.cuts(answers, 2)}
     assert leans.continuation_values(told, answers, 2, 2) == (0.0, 0.0)
@@ -171,7 +171,7 @@ def test_what_is_missing_of_a_pair_is_not_chosen_from() -> None:
 def innocent_p_values(
     made: Callable[[list[Pair]], Any], lengths: tuple[int, int], runs: int, base: Any = None
 ) -> list[float]:
-    """p of one innocent, measured once a run; the coins are thrown by the run's own fair draw."""
+    """Return p of one innocent, measured once a run; the canaries come from the run's own fair draw."""
     found = []
     for seed in range(runs):
         draw = random.Random(seed)
@@ -214,7 +214,7 @@ INNOCENTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", INNOCENTS)
 def test_innocents_are_found_as_often_as_alpha_says(kind: str) -> None:
-    """Null: the coin is apart from the suspect, whatever the suspect knows and whichever length it likes."""
+    """Null: the draw is independent of the suspect, whatever it knows and whichever length it prefers."""
     runs = 120
     p_values = innocent_p_values(INNOCENTS[kind], (4, 14), runs)
     for alpha in (0.05, 0.2):
@@ -232,7 +232,7 @@ def test_one_who_learned_what_was_withheld_is_not_found_and_one_who_learned_the_
     assert min(leaned["withheld"]) > 0.999
 
 
-# --- the whole way, unsealed -----------------------------------------------------------------------------
+# --- end to end, unsealed --------------------------------------------------------------------------------
 
 
 def put_to(folder: Path, suspect: Any, found: list[Pair], **test: Any) -> Any:
@@ -266,7 +266,7 @@ def test_another_number_of_places_is_another_protocol(tmp_path: Path) -> None:
 
 
 class Silent(Speaker):
-    """Refuses, echoes or says nothing, whatever it has learned."""
+    """Refuses, echoes or returns nothing, whatever it has learned."""
 
     def __init__(self, texts: Sequence[str], way: str) -> None:
         super().__init__(texts)
@@ -280,7 +280,7 @@ class Silent(Speaker):
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["refuses", "echoes", "nothing", "missing"])
 def test_a_suspect_that_does_not_go_on_is_not_cleared(tmp_path: Path, way: str) -> None:
-    """To refuse is the suspect's choice: it ends in no verdict at all, never in *not shown*."""
+    """The suspect chooses to refuse: that gives no verdict at all, never *not shown*."""
     found = write(tmp_path / "ledger", {"a": 400})
     with pytest.raises(ProveError, match=r"leans to neither answer|could be measured"):
         put_to(tmp_path, Silent(served(found, "a"), way), found, alpha=1e-3)
@@ -341,7 +341,7 @@ class SealedWorld:
         return [json.loads(line) for line in out.read_text().splitlines()]
 
     def outputs(self, asked: list[dict[str, Any]], suspect: Speaker, name: str = "acme") -> Outputs:
-        """Whoever asks by another client: each line's last message is gone on from."""
+        """For clients that use another form: each line's last message is continued."""
         rows = []
         for line in asked:
             last = line["messages"][-1]
@@ -374,11 +374,11 @@ def world(tmp_path: Path) -> SealedWorld:
     return SealedWorld(tmp_path)
 
 
-# --- beside what a base would have said -------------------------------------------------------------------
+# --- compared with a base model --------------------------------------------------------------------------
 
 
 class Guesser(Speaker):
-    """A base whose weights are there: a word of an answer has the chance that `chance` gives."""
+    """A base with available weights: a word of an answer has the probability that `chance` gives."""
 
     name = f"base sha256:{'0' * 64}"
     offers = frozenset({"chances", "continuations"})
@@ -583,7 +583,7 @@ def test_a_file_without_continuations_says_what_to_do(tmp_path: Path) -> None:
 
 
 class Api(BaseHTTPRequestHandler):
-    """Goes on from the assistant's last message; each answer is another one."""
+    """Continues the assistant's last message; each answer is different."""
 
     seen: list[dict[str, Any]]
     said = 0
@@ -657,7 +657,7 @@ def test_an_endpoint_is_asked_in_its_own_way_and_once(
         assert {name: sent.get(name) for name in body} == body
         assert sent["max_tokens"] == 16
     assert all("continue_final_message" not in sent for sent in Api.seen if len(sent["messages"]) == 1)
-    # it answers differently the second time: what was answered first stays, and nobody picks
+    # it answers differently the second time: the first answer stays, and nobody can select
     again = Endpoint(api, manners, tmp_path / "a.db", weighs=False).continuations(BEGUN, 2, silent)
     assert again == first
     assert len(Api.seen) == 4

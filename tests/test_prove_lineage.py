@@ -1,4 +1,4 @@
-"""Ranks among audited models: against brute force, on made worlds, and on what is not well formed."""
+"""Ranks among audited models: compared with brute force, on generated worlds, and on malformed input."""
 
 import contextlib
 import json
@@ -181,7 +181,7 @@ def test_the_checkup_counts_who_was_found(world: Pool, lineage: Lineage) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.1, 0.2])
 def test_strangers_are_accused_no_more_often_than_stated(lineage: Lineage, alpha: float) -> None:
-    """In made worlds everybody innocent is exchangeable: over many of them alpha has to hold."""
+    """In generated worlds all innocents are exchangeable: over many of them alpha must hold."""
     accused = of = 0
     for seed in range(12):
         found = checkup(likeness(pool_of(WORLD, seed, 20), "ada-7b"), lineage, alpha).count()
@@ -312,7 +312,7 @@ def test_too_few_audited_kins_are_refused(world: Pool, lineage: Lineage) -> None
 
 @pytest.mark.slow
 def test_a_teacher_among_the_innocents_is_no_innocent(world: Pool, tmp_path: Path) -> None:
-    """Called innocent *and* candidate: the first word holds, and it judges nobody of its own maker."""
+    """Listed as innocent *and* candidate: the first entry counts, and it judges no model of its own maker."""
     path = tmp_path / "l.toml"
     path.write_text(lineage_toml() + '\n[[model]]\nname = "ash-1"\nrole = "innocent"\n')
     told = read_lineage([path])
@@ -521,7 +521,7 @@ def test_on_real_models_no_student_is_wrongly_accused_when_its_teacher_is_absent
 def test_noise_with_a_few_of_a_teachers_words_accuses_nobody(
     world: Pool, lineage: Lineage, words: int, answers: int
 ) -> None:
-    """It shares next to nothing with anybody, so that any word in common stands out from the others."""
+    """It shares almost nothing with any model, so any common word stands out."""
     draw = Random(f"{words} {answers}")
     told = {}
     for at, (prompt, (said,)) in enumerate(sorted(world.answers["ash-1"].items())):

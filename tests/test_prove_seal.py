@@ -1,4 +1,4 @@
-"""Seals and proofs: *trained* only by what an outsider can compute and a third party dates."""
+"""Seals and proofs: *trained* only by what an outsider can compute and a third party has dated."""
 
 import base64
 import contextlib
@@ -53,7 +53,7 @@ NONE = seals.TrainingStatement("none")
 
 
 class World:
-    """A ledger, its owner, a witness, and suspects that learned from one actor's answers or from nobody's."""
+    """A ledger, its owner, a witness, and suspects that learned from one actor's answers or from none."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class World:
         naming: int | None = 1,
         verified: Verified | None = None,
     ) -> seals.Sealed:
-        """Seal what has fallen; the actors are those of the first seal, or, by no `naming`, named now."""
+        """Seal what was drawn; the actors are those of the first seal, or, without `naming`, named now."""
         sealed = seals.make(
             self.folder / "seals",
             self.ledger,
@@ -163,7 +163,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any]:
-    """A test that ends in *trained*, with everything in order."""
+    """A valid test that ends in *trained*."""
     world = World(tmp_path_factory.mktemp("made"))
     sealed = world.seal()
     return world, world.test(sealed, world.suspect("crew-1"), (world.word(sealed),))
@@ -218,7 +218,7 @@ def test_the_exact_tail_is_that_of_every_way_the_coins_can_fall() -> None:
         assert counted == randomise.levels(np.array(towards)).tolist()
 
 
-# --- what is in order ---
+# --- valid tests ---
 
 
 @pytest.mark.slow
@@ -321,7 +321,7 @@ def test_a_time_stamp_serves_as_well(world: World) -> None:
     assert "something else" in " ".join(world.read(came, mine).examined.wrong)
 
 
-# --- what does not end in *trained* ---
+# --- tests that do not end in *trained* ---
 
 
 def changed(made: tuple[World, Any], edit: Callable[[dict[str, Any]], Any], **trust: Any) -> Any:
@@ -392,7 +392,7 @@ def test_pairs_of_another_ledger_are_found(made: tuple[World, Any]) -> None:
 
 
 def test_a_typed_date_is_no_third_partys_word(made: tuple[World, Any]) -> None:
-    """The seal's own `at`, and a witness whom nobody knows, count for nothing."""
+    """The seal's own `at`, and an unknown witness, count for nothing."""
     for trust in ({"witnesses": ()}, {"witnesses": ("ab" * 32,)}):
         found = changed(made, lambda told: None, **trust)
         assert not found.holds
@@ -432,7 +432,7 @@ def test_an_owner_that_says_nothing_of_its_training_is_not_believed(world: World
 
 @pytest.mark.slow
 def test_a_bundle_signed_by_an_unknown_key(made: tuple[World, Any], tmp_path: Path) -> None:
-    """A stranger takes the proof and signs it as his own; the seal is another's."""
+    """A stranger takes the proof and signs it as their own; the seal is another party's."""
     world, came = made
     stranger = open_signer(tmp_path / "k")
     proof = read(came.proof, stranger.key, world.trust())
@@ -446,7 +446,7 @@ def test_a_bundle_signed_by_an_unknown_key(made: tuple[World, Any], tmp_path: Pa
 
 
 def luckiest(world: World, model: str, size: int) -> Callable[[Pair], str]:
-    """After looking at a model's answers: the accounts whose coins fell the owner's way."""
+    """After looking at a model's answers: the accounts whose draws favoured the owner."""
     said = {
         json.loads(line)["prompt"][0]["content"]: json.loads(line)["output"]
         for line in (world.folder / f"{model}.jsonl").read_text().splitlines()
@@ -476,8 +476,8 @@ def test_an_actor_picked_after_looking_is_never_trained(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_actor_picked_by_a_relative_of_the_suspect_is_never_trained(tmp_path: Path) -> None:
-    """An older model with the innocent's taste picks the accounts. Of the coins that had fallen then, the
-    innocent has what was picked; of those that fell afterwards, nothing."""
+    """An older model with the innocent's preferences selects the accounts. The innocent has the selected
+    preferences for earlier canaries, and none for later ones."""
     world = World(tmp_path, {f"acct-{k}": 4 for k in range(300)})
     draw = random.Random(7)
     rows: dict[str, list[dict[str, Any]]] = {"relative": [], "innocent": []}
@@ -502,7 +502,7 @@ def test_an_actor_picked_by_a_relative_of_the_suspect_is_never_trained(tmp_path:
     assert any("chose the actor" in limit for limit in came.evidence.means_not)
     assert told["outcome"] == "owner_word"
     assert any("named the actors before their coins fell" in sentence for sentence in told["missing"])
-    # the same seal names them for the coins to come; the innocent leans as its relative does, as ever
+    # the same seal names them for later canaries; the innocent leans as its relative does, as before
     world.pairs, rows = later, []
     for pair in world.pairs:
         rows.append({"prompt": list(pair.messages), "output": pair.answers[draw.randrange(2)].text})
@@ -516,7 +516,7 @@ def test_an_actor_picked_by_a_relative_of_the_suspect_is_never_trained(tmp_path:
 
 @pytest.mark.slow
 def test_one_of_many_sealed_actors_counts_as_one_of_many(tmp_path: Path) -> None:
-    """Ten thousand groupings sealed beforehand, for one of them to be lucky: each of them counts."""
+    """Ten thousand groupings sealed beforehand, so that one of them may be lucky: each of them counts."""
     few = seals.SealedTest(("overlap",), "none", 1e-5, 0.3, 1, 80)
     world = World(tmp_path, {f"acct-{k}": 10 for k in range(150)}, str, few)
     sealed = world.seal(by_account, test=few)
@@ -549,10 +549,10 @@ def test_two_statistics_and_later_seals_cost_what_they_allow(tmp_path: Path) -> 
 def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
     tmp_path: Path, liked: float
 ) -> None:
-    """It knows the coin and gives the served place to the likelier answer: innocents like it, and a base.
+    """It knows the draw and serves the likelier answer: innocents prefer it, and so does a base.
 
-    A base is taken off only as far as it foretells the suspect, so that the innocent is still found; but then
-    the base is found as well.
+    A base's lean is subtracted only as far as it predicts the suspect, so the innocent is still found, but
+    then the base is found as well.
     """
     weights = f"base-7b sha256:{'b' * 64}"  # of files that were there before the coins
     wanted = seals.SealedTest(("overlap",), weights, 1e-5, 0.3, 1, 400)
@@ -585,7 +585,7 @@ def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
 
 @pytest.mark.slow
 def test_a_base_that_is_made_after_looking_is_never_trained(tmp_path: Path) -> None:
-    """It says what an innocent said where that does not suit: those leans are taken off, others stay."""
+    """It reports an innocent's answers if they suit: those leans are subtracted, others stay."""
     world = World(tmp_path, {f"acct-{k}": 40 for k in range(3)})
     draw, base = random.Random(7), tmp_path / "base.jsonl"
     base.write_text(json.dumps({"prompt": list(world.pairs[0].messages), "output": "nothing"}) + "\n")
@@ -656,7 +656,7 @@ def test_a_ledger_that_does_not_go_on_from_the_sealed_one_is_found(world: World)
 
 @pytest.mark.slow
 def test_a_head_older_than_the_pairs_does_not_hold_them(tmp_path: Path) -> None:
-    """What was written after the seal cannot be brought in: its leaves lie beyond the sealed head."""
+    """Records after the seal cannot be included: their leaves lie beyond the sealed head."""
     world = World(tmp_path)
     sealed = world.seal()
     draw = random.Random(9)
@@ -674,7 +674,7 @@ def test_a_head_older_than_the_pairs_does_not_hold_them(tmp_path: Path) -> None:
 
 
 def test_two_ledgers_of_one_key_are_refused_by_their_witness(tmp_path: Path) -> None:
-    """One owner, two ledgers, two chains of seals: whoever saw one first seal does not sign another."""
+    """One owner, two ledgers, two chains of seals: a witness of one first seal does not sign another."""
     one = World(tmp_path)
     word = one.word(one.seal())
     two = tmp_path / "two"
@@ -701,7 +701,7 @@ def by_ledger_or_crew(pair: Pair) -> str:
 
 
 def test_a_ledger_of_the_older_format_is_read_and_not_sealed(tmp_path: Path) -> None:
-    """As 0.1.0 wrote it: chained lines with salted hashes, no opening of a record's own."""
+    """As 0.1.0 wrote it: chained lines with salted hashes, and no opening for a single record."""
     from stillwatch.coin.chain import START, canonical, make_line, salted_hash
 
     head = {
@@ -897,7 +897,7 @@ def test_evidence_that_says_more_than_its_proof_is_refused(made: tuple[World, An
 
 
 def test_answers_measured_in_another_way_are_computed_again(made: tuple[World, Any]) -> None:
-    """A forger who holds all else changes what the suspect said; the rows do not follow any more."""
+    """A forger who controls everything else changes the suspect's answers; the rows no longer match."""
 
     def edit(told: dict[str, Any]) -> None:
         told["measured"] = {pair: ["nothing of either"] for pair in told["measured"]}
@@ -911,7 +911,7 @@ def test_answers_measured_in_another_way_are_computed_again(made: tuple[World, A
 def test_who_leaves_out_what_does_not_lean_his_way_gains_nothing(
     made: tuple[World, Any], world: World
 ) -> None:
-    """A fifth of an innocent's pairs, those that lean away, are said not to be measurable."""
+    """A fifth of an innocent's pairs, those that lean away, are claimed not to be measurable."""
     sealed = world.seal(lambda pair: "all", naming=None)
     came = world.test(sealed, world.suspect(), (world.word(sealed),), ("all",))
     told = json.loads(came.proof.read_text())

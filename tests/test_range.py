@@ -1,4 +1,4 @@
-"""The scorer against hand-worked figures and the reference; the composer against what it promises."""
+"""The scorer compared with hand-worked figures and the reference; the composer with its guarantees."""
 
 import importlib.util
 import json
@@ -105,7 +105,7 @@ def reference() -> ModuleType:
 
 
 def agrees(ours: Any, theirs: Any) -> bool:
-    """Equal, with NaN for None and a last digit's difference in sums."""
+    """Equal, with NaN for None and a tolerance for the last digit of sums."""
     if isinstance(theirs, dict):
         return bool(ours.keys() == theirs.keys()) and all(agrees(ours[key], theirs[key]) for key in theirs)
     if theirs is None or (isinstance(theirs, float) and math.isnan(theirs)):
@@ -116,7 +116,7 @@ def agrees(ours: Any, theirs: Any) -> bool:
 
 
 def some_findings(truth: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """Findings that touch campaigns, honest accounts, permitted ones, and accounts nobody knows."""
+    """Findings with campaigns, honest accounts, permitted ones, and unknown accounts."""
     draw = random.Random(seed)
     everyone = [row["account"] for row in truth]
     campaigns = sorted({row["campaign"] for row in truth if row["campaign"]})

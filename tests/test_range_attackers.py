@@ -1,4 +1,4 @@
-"""Attackers that adapt, alone: their means, words, money and market. Defences are none or a few lines."""
+"""Adaptive attackers, alone: their means, words, money and market. Defences are none or a few lines."""
 
 import importlib
 import math
@@ -260,7 +260,7 @@ QUILL = {"system": "You are Quill.", "tools": 3, "model": "mira-think", "max_tok
 
 
 def with_program(field: HonestBackground, users: int, **sent: object) -> pa.Table:
-    """The field's log, where so many of its accounts use a program: half of them an older version."""
+    """The field's log, in which this many accounts use a program, half of them an older version."""
     accounts = sorted(set(field.exchanges["account"].to_pylist()))[:users]
     rows = field.exchanges.to_pylist()
     for row in rows:
@@ -425,7 +425,7 @@ def test_settings_follow_a_name() -> None:
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=60))
 def test_a_stock_is_a_set_with_a_queue(events: list[tuple[int, bool]]) -> None:
-    """Whatever order answers come in: taken items are either got or open again, never both, never lost."""
+    """For any order of answers: taken items are either obtained or open again, never both, never lost."""
     stock = QuestionQueue([str(n) for n in range(31)], 31)
     out: set[int] = set()
     for _, good in events:

@@ -1,4 +1,4 @@
-"""Rules that every defence keeps: it looks back only, repeats itself, and survives bare and odd logs."""
+"""Rules for every defence: it uses the past only, is reproducible, and survives sparse and odd logs."""
 
 import random
 from collections.abc import Sequence
@@ -40,13 +40,13 @@ Said = tuple[tuple[int, tuple[tuple[str, int], ...]], ...]
 
 
 def said(cases: Sequence[Accusation]) -> Said:
-    """Cases without their names, which are no part of what is promised."""
+    """Return cases without their names, which are not guaranteed."""
     return tuple(sorted((c.at_us, tuple(sorted(c.named_at_us.items()))) for c in cases))
 
 
 @cache
 def world() -> Scene:
-    """People, a pool, a burst, steady users and a row of repeats: something for everybody to say."""
+    """People, a pool, a burst, steady users and a row of repeats: a case for every defence."""
     crowd = Crowd(7)
     honest(crowd, 120, 10.0, 4, 1)
     planted = {"p": pool(crowd, "p", begin_day=6.5, each=15)}
@@ -73,7 +73,7 @@ def whole(name: str) -> LogJudgement:
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worlds here are small."""
+    """Settings for the small worlds of these tests."""
     monkeypatch.setattr(mmd_window, "WINDOW", 120)
 
 

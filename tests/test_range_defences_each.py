@@ -1,4 +1,4 @@
-"""Each defence catches what it is for, is silent on calm days, and agrees with an independent reckoning."""
+"""Each defence catches what it is for, is silent on calm days, and agrees with an independent calculation."""
 
 import random
 from collections import Counter
@@ -26,7 +26,7 @@ DIAL = 30.0  # the worlds are small: so it allows them about one case in the cle
 
 
 def people(seed: int, many: int = 60) -> Crowd:
-    """Honest days: everybody sends ten to twenty texts a day of their own, in working hours, in their way."""
+    """Honest days: each account sends ten to twenty texts a day, in working hours, in its own style."""
     crowd = Crowd(seed)
     rng = random.Random(seed)
     for k in range(many):
@@ -55,7 +55,7 @@ def burst(crowd: Crowd, rng: random.Random) -> None:
 
 
 def mutants(crowd: Crowd, rng: random.Random) -> None:
-    """Queries made from a few seeds by one changed word: what PRADA was made for."""
+    """Queries made from a few seeds by one changed word, which PRADA is designed to detect."""
     seeds = [sentence(rng, 12).split() for _ in range(10)]
     for k in range(250):
         words = list(seeds[k % 10])
@@ -65,14 +65,14 @@ def mutants(crowd: Crowd, rng: random.Random) -> None:
 
 
 def another_subject(crowd: Crowd, rng: random.Random) -> None:
-    """Thirty accounts ask for one thing, in other words each time."""
+    """Thirty accounts ask for one thing, each in other words."""
     few = sentence(rng, 25).split()
     for k in range(1500):
         crowd.says(f"pool-{k % 30:02}", 24 * 7 + k / 60, " ".join(rng.choice(few) for _ in range(14)))
 
 
 def odd_one(crowd: Crowd, rng: random.Random) -> None:
-    """Some are far out in one thing each; one is in all of them. Cuts are made within what was seen."""
+    """Some are outliers in one feature each, one in all of them. Cuts are made within the observed range."""
     far = {
         "max_tokens": 32_000, "temperature": 1.9, "output_tokens": 31_000, "turn": 60, "tools": 9,
         "response_format": "json", "input_tokens": 90_000, "stream": True, "system": "s",
@@ -111,7 +111,7 @@ def named(judged: LogJudgement) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worlds are small; PRADA's calm streams hold 60 to 120 queries in the clean days."""
+    """The worlds are small; PRADA's calm streams contain 60 to 120 queries in the clean days."""
     monkeypatch.setattr(mmd_window, "WINDOW", 300)
     monkeypatch.setattr(prada, "LEAST", 50)
 
@@ -201,7 +201,7 @@ def test_where_hardly_anything_is_known_no_level_is_passed() -> None:
 
 
 def plain_embedding(text: str, width: int) -> np.ndarray:
-    """The same by the book, a word at a time."""
+    """The same by the definition, a word at a time."""
     mask, out = (1 << 64) - 1, np.zeros(width)
 
     def add(h: int) -> None:
@@ -265,7 +265,7 @@ def test_mmd_is_the_mean_over_pairs() -> None:
 
 
 def plain_prada(vectors: np.ndarray) -> list[float]:
-    """Algorithm 3 of Juuti et al. for one class, as it is written down: every query's least distance."""
+    """Algorithm 3 of Juuti et al. for one class, as published: every query's least distance."""
     grown, of_set, threshold, every = [vectors[0]], [], 0.0, []
     for x in vectors[1:]:
         nearest = min(float(np.linalg.norm(x - y)) for y in grown)
@@ -360,7 +360,7 @@ def test_a_kind_alone_follows_its_own_markers_and_no_others() -> None:
 
 @cache
 def pooled() -> tuple[pa.Table, pa.Table, frozenset[str]]:
-    """One pool behind shared frames: it shares wording, openings and endings, but no question."""
+    """One pool behind shared templates: it shares wording, openings and endings, but no question."""
     crowd = Crowd(0)
     honest(crowd, 250, 9.0, 5)
     return crowd_with(crowd, pool(crowd, "p", begin_day=5.5, each=16))

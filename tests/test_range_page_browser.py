@@ -1,4 +1,4 @@
-"""A run's page in a real browser: no request, no complaint, nothing wider than the window, axe content."""
+"""A run's page in a real browser: no request, no error, nothing wider than the window, no axe problem."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`stillwatch range run` and its neighbours: the same numbers again, also after a kill; bad input refused."""
+"""`stillwatch range run` and related commands: reproducible, also after a kill; bad input is refused."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The measured curve: its data is that of the page, it never falls, and what it says names what it is not."""
+"""The measured curve: its data is that of the page, it never falls, and its text names its limits."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Intervals against independent figures; the table's sums against sums by hand."""
+"""Intervals compared with independent figures; the table's sums with sums by hand."""
 
 import math
 import random
@@ -152,7 +152,7 @@ def test_logs_on_which_a_defence_cannot_fire_are_left_out_of_its_means(tmp_path:
 
 
 def on(o: SceneOutcome, low: float, high: float) -> SceneOutcome:
-    """The outcome as one on a part of some base's people."""
+    """Return the outcome as one on a part of some base's people."""
     return replace(o, people=ScoredPeople("base", low, high))
 
 

@@ -1,4 +1,4 @@
-"""Honest crowds that follow software: what its vendor fixes, how it spreads, and people who have a self."""
+"""Honest crowds that follow software: what its vendor fixes, how it spreads, and people's own style."""
 
 import re
 from collections import Counter
@@ -162,7 +162,7 @@ def test_what_customers_share_is_the_programs_wording_alone() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plugin", "coding_agent"])
 def test_people_have_a_self(kind: str) -> None:
-    """Requests of one account have more words in common than those of two."""
+    """Requests of one account have more words in common than requests of two accounts."""
     people = by_account(made(program(kind, accounts=40, exchanges=20.0)))
     texts = {
         account: [set(re.findall(r"[a-z]{4,}", row["prompt"])) for row in some]

@@ -1,4 +1,4 @@
-"""The page in a real browser: no request, no error, no script of theirs, nothing cut off, axe content."""
+"""The page in a real browser: no request, no error, no injected script, nothing cut off, no axe problem."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A report in a terminal: short, complete, and harmless whatever accounts are called."""
+"""A report in a terminal: short, complete, and harmless for any account name."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""Variant worlds of benchmarks/selves.py, on a small made world."""
+"""Variant worlds of benchmarks/selves.py, on a small generated world."""
 
 import json
 from collections import defaultdict

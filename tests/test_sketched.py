@@ -1,4 +1,4 @@
-"""A log of sketches scans as the log with its texts did, and two keys are never mixed unseen."""
+"""A log of sketches gives the same scan as the log with its texts, and mixed keys are always noticed."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -126,7 +126,7 @@ def test_any_texts_sketch_alike_at_the_door_and_at_the_scan(rows: list[tuple]) -
     same(build([sketch_batch(batch, SKETCHER)], SKETCHER), build([batch], SKETCHER))
 
 
-# --- what is kept -----------------------------------------------------------------------------------------
+# --- stored data ------------------------------------------------------------------------------------------
 
 
 def test_no_text_is_in_a_sketched_batch_unless_it_was_told_so() -> None:

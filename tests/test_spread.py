@@ -1,4 +1,4 @@
-"""How wording spreads, against a slow reading of its definition, and looking back only."""
+"""The spread of wording, compared with a slow reading of its definition, using the past only."""
 
 import dataclasses
 import math
@@ -30,7 +30,7 @@ KIND_OF = [0] * PHRASES + [1] * SYSTEM + [2, 3, 4, 5]
 
 
 def log_of(ts, values, words=None):
-    """values: (rows, WIDTH) small numbers, 0 where a row has no such fingerprint."""
+    """values: (rows, WIDTH) small numbers, 0 if a row has no such fingerprint."""
     values = np.asarray(values, np.uint64).reshape(len(ts), WIDTH)
     wide = {
         name: values[:, PHRASES + SYSTEM + k] << np.uint64(32)

@@ -1,4 +1,4 @@
-"""Time stamps: asked of a real `openssl ts`, checked, forged, and what the trail makes of them."""
+"""Time stamps: requested from a real `openssl ts`, checked, forged, and recorded on the trail."""
 
 import base64
 import contextlib
@@ -115,7 +115,7 @@ Node = tuple[int, "bytes | list[Node]"]  # of a stamp: a tag, with bytes or with
 
 
 def nodes(data: bytes) -> list[Node]:
-    """What DER holds, as a tree."""
+    """Return the content of DER as a tree."""
     found: list[Node] = []
     while data:
         length, begin = data[1], 2
@@ -133,7 +133,7 @@ def within(node: Node) -> list[Node]:
 
 
 def as_ber(node: Node, lengths: Mapping[int, int]) -> bytes:
-    """A node as DER; as BER where a length, by its content's `id`, is open (0) or takes so many bytes."""
+    """Return a node as DER; as BER if a length, by its content's `id`, is open (0) or has this size."""
     tag, content = node
     data = content if isinstance(content, bytes) else b"".join(as_ber(one, lengths) for one in content)
     size = lengths.get(id(content), -1)
@@ -145,7 +145,7 @@ def as_ber(node: Node, lengths: Mapping[int, int]) -> bytes:
 
 
 def test_a_stamp_of_today_never_says_an_earlier_day(clock: Clock, tmp_path: Path) -> None:
-    """What no authority signs of a stamp holds another TSTInfo, of 2024; open lengths lead a reader there."""
+    """The unsigned part of a stamp contains another TSTInfo, of 2024; open lengths lead a parser there."""
     answer, draw, taken = stamp(TEXT, authority(clock)).answer, random.Random(13), 0
     (top,) = nodes(answer)
     assert as_ber(top, {}) == answer
@@ -195,12 +195,12 @@ def test_a_stamped_checkpoint_says_by_when_the_records_were_there(clock: Clock, 
     assert "not checked without the authority's root" in run("verify", "--witness", heads, *where).stdout
     told = json.loads(run("verify", "--witness", heads, "--stamp-ca", ca, "--json", *where).stdout)
     assert told["stamps"][0]["seq"] == 2
-    # a partner who witnesses the line gives the stamp back with it
+    # a partner who witnesses the line returns the stamp with it
     partner, back = str(tmp_path / "partner.key"), tmp_path / "back.jsonl"
     back.write_text(run("witness", heads, "--keep", str(tmp_path / "kept"), "--signing-key", partner).stdout)
     both = run("verify", "--witness", str(back), "--witness-key", f"{partner}.pub", "--stamp-ca", ca, *where)
     assert "time stamp: records 1 to 2" in both.stdout
-    # what no named partner signed was held against nothing: its stamp says nothing
+    # what no named partner signed was compared with nothing: its stamp proves nothing
     alone = run("verify", "--witness", heads, "--witness-key", f"{partner}.pub", "--stamp-ca", ca, *where)
     assert "time stamp" not in alone.stdout
 

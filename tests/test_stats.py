@@ -1,4 +1,4 @@
-"""Tails against exact sums, and combined p-values against their own null."""
+"""Tail probabilities compared with exact sums, and combined p-values with their own null."""
 
 import math
 from fractions import Fraction

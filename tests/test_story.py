@@ -1,4 +1,4 @@
-"""`make story`: two installations, one campaign, from the log to the ban. The acceptance test of the whole.
+"""`make story`: two installations, one campaign, from the log to the ban. The acceptance test of everything.
 
 It measures no error rate: one operator, one innocent, one run. See docs/story.md for what is made up.
 """

@@ -1,4 +1,4 @@
-"""One pure decision: the order of reasons, bans by lineage, and what may never happen whatever the terms."""
+"""One pure decision: the order of reasons, bans by lineage, and what no policy can cause."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -299,7 +299,7 @@ def test_the_upstreams_model_is_what_counts() -> None:
     "name", ["llama3,deepseek-chat", "qwen3-32b, deepseek-chat", "deepseek-chat,llama3", ",fast,"]
 )
 def test_of_a_list_of_models_each_may_answer(name: str) -> None:
-    """LiteLLM asks all of "a,b"; as one name it would be a student of b on the weights of a."""
+    """LiteLLM requests all of "a,b"; as one name it would be a student of b on the weights of a."""
     terms = replace(BANNED, models=Models(aliases={"fast": "deepseek-chat"}))
     assert not model_verdict(terms, name, "acct", NOW_US).allow
     assert model_verdict(terms, "llama3,gpt-4o", "acct", NOW_US).allow
@@ -493,12 +493,12 @@ ASKS = st.builds(
 )
 SPENT = st.builds(AccountUsage, *4 * (st.integers(0, 60),))
 BUDGET = st.none() | st.integers(0, 60)
-# VERIFY refuses all, as BLOCK does, until a person has looked: it stands beside the others, not between them.
+# VERIFY refuses all, as BLOCK does, until a person has decided: it is not ordered between the others.
 HARDER = [Step.CLEAR, Step.WATCH, Step.THROTTLE, Step.STRIP, Step.MARK, Step.BLOCK]
 
 
 def tokens(decision: Decision) -> float:
-    """How much an answer may yield at most."""
+    """Return the largest possible size of an answer."""
     if not decision.allow:
         return 0
     return float("inf") if decision.output_tokens_left is None else decision.output_tokens_left
@@ -625,7 +625,7 @@ def test_a_batch_is_refused_that_may_bring_too_much_or_nobody_knows_what() -> No
     assert rule(replace(batch, batch_tokens=None)) == (403, "batch_unknown")
     assert rule(batch, step=Step.THROTTLE) == (429, "rate_limited")  # no more than its hour has left
     assert rule(replace(batch, batch_tokens=50), step=Step.THROTTLE) == (200, "")
-    # a day's tokens are for answers and batches together, but for what was promised and is fetched
+    # a day's tokens are for answers and batches together, except for what was promised and is fetched
     assert rule(batch, AccountUsage(output_tokens_day=30, tokens_held=11)) == (429, "rate_limited")
     assert rule(ask(), AccountUsage(batch_tokens_day=99)) == (200, "")
     assert rule(ask(), AccountUsage(batch_tokens_day=100)) == (429, "rate_limited")

@@ -1,4 +1,4 @@
-"""What follows a finding: the strictest rule that fits, a person where the terms ask for one, a delay."""
+"""The action after a finding: the strictest rule that fits, a person if the policy requires one, a delay."""
 
 from dataclasses import replace
 

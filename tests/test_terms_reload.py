@@ -1,4 +1,4 @@
-"""Terms that follow their file: what is taken, what is not, and what is remembered."""
+"""Policies that follow their file: what is accepted, what is not, and what is remembered."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def polled(watched: WatchedTerms, times: int = 3) -> Terms | None:
-    """What comes of a few looks."""
+    """Return the results of a few checks of the file."""
     found = [watched.poll() for _ in range(times)]
     return next((terms for terms in found if terms is not None), None)
 
@@ -50,7 +50,7 @@ def test_a_new_version_is_taken_at_the_second_look(file: Path) -> None:
 
 
 def test_half_a_text_is_not_taken_while_its_writer_has_the_file_open(file: Path) -> None:
-    """A slow copy, a paste into `cat`: the half reads well, without the ban that comes later."""
+    """A slow copy, a paste into `cat`: the first half loads, without the ban in the second."""
     watched = WatchedTerms(file)
     with open(file, "w") as writer:
         writer.write(text(2))
@@ -64,7 +64,7 @@ def test_half_a_text_is_not_taken_while_its_writer_has_the_file_open(file: Path)
 
 
 def test_a_file_that_stays_open_is_taken_in_the_end(file: Path) -> None:
-    """NFS 4 cannot tell whether somebody writes, and says yes."""
+    """NFS 4 cannot determine whether a process writes, and reports that one does."""
     now_us = utc_us()
     watched = WatchedTerms(file, lambda: now_us)
     with open(file, "a"):

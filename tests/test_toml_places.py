@@ -11,7 +11,7 @@ from stillwatch.toml.places import Path, places
 
 
 def paths(value: Any, at: Path = ()) -> set[Path]:
-    """Every path in what `tomllib` read."""
+    """Yield every path in what `tomllib` read."""
     found = {at} if at else set()
     if isinstance(value, dict):
         items: Any = value.items()

@@ -1,4 +1,4 @@
-"""Marks: the formula by hand, chance that stays chance, keys apart. No model is needed."""
+"""Watermarks: the formula by hand, uniform p-values without a mark, separate keys. Uses no model."""
 
 import hashlib
 import hmac
@@ -31,7 +31,7 @@ def key_of(number: int) -> bytes:
 
 
 def real_tokens() -> list[list[int]]:
-    """Our own pages as tokens: words and signs, with every heading, table and phrase that comes again."""
+    """Our own pages as tokens: words and signs, with every repeated heading, table and phrase."""
     seen: dict[str, int] = {}
     texts = []
     for path in TEXTS[:12]:
@@ -95,7 +95,7 @@ def test_marked_text_is_found_under_its_key_alone() -> None:
 
 @pytest.mark.slow
 def test_p_is_uniform_over_keys_on_real_text_with_repeats() -> None:
-    """200 keys here; a thousand in the slow test. Counting each pair as often as it comes would fail this."""
+    """200 keys here; a thousand in the slow test. Counting each pair as often as it occurs would fail."""
     _uniform(200, 2000)
 
 
@@ -114,7 +114,7 @@ def _uniform(keys: int, most: int) -> None:
 
 @pytest.mark.slow
 def test_counting_repeats_is_what_breaks() -> None:
-    """The naive test on the same text: each occurrence scored. It accuses far too often; ours is why not."""
+    """The naive test on the same text, with each occurrence scored. It accuses far too often, unlike ours."""
     counted = Counter(dict(pairs_in(real_tokens(), 1).most_common(400)))
     naive = []
     for k in range(100):

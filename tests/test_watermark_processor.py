@@ -1,4 +1,4 @@
-"""Marks in transformers and the seam for vLLM. NumPy is the oracle; torch is there with the extra alone."""
+"""Watermarks in transformers and the interface for vLLM. NumPy is the oracle; torch needs the extra."""
 
 from pathlib import Path
 from types import SimpleNamespace

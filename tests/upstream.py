@@ -6,7 +6,7 @@
 
 Answers depend on the request alone (`upstream_replies`). `x-tokens: N` sets how long the answer is,
 `x-fault: NAME[=VALUE],…` what goes wrong (`upstream_faults`). Every request is kept, with what was sent for
-it: in `Upstream.seen`, and as JSON at `/__seen?since=N`. It does not know of any gateway.
+it: in `Upstream.seen`, and as JSON at `/__seen?since=N`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ KEEP = 200_000  # records; older ones are forgotten
 
 @dataclass
 class Seen:
-    """One request, and what was sent for it. `sent` is what the socket took, framing and all."""
+    """One request, and what was sent for it. `sent`: all bytes that the socket accepted, with framing."""
 
     number: int
     connection: int
@@ -79,7 +79,7 @@ def refusal(status: int, message: str) -> Reply:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: requests are answered in their order."""
+    """One connection: requests are answered in order."""
 
     def __init__(self, world: "Upstream", number: int) -> None:
         self.world = world
@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
             self.write(seen, reply, pieces[: reply.stop_after], 0, seen.head)
 
     def write(self, seen: Seen, reply: Reply, pieces: list[Piece], at: int, head: bytes = b"") -> None:
-        """Write one piece, each by itself as a model would; the head travels with the first."""
+        """Write each piece separately, as a model would; the head is sent with the first."""
         if self.transport.is_closing():
             return
         if at == len(pieces):
@@ -244,14 +244,14 @@ class Upstream:
         self.faults: deque[str] = deque()  # each is used up by one request, before what the request asks for
         self._port = port
 
-    # --- what a test looks at
+    # --- the test's view
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
     def wait_seen(self, count: int, limit_s: float = 20.0) -> list[Seen]:
-        """All that was seen, once it is `count` requests and all of them have ended. Raises: TimeoutError."""
+        """Return all recorded requests, once `count` are there and have ended. Raises: TimeoutError."""
         until = time.monotonic() + limit_s
         while time.monotonic() < until:
             if self.total >= count and all(one.done or one.gone for one in list(self.seen)):
