@@ -38,7 +38,7 @@ class Expected:
 
     cause: Cause
     seq: int
-    within: int | None = None  # where a stretch may be named: the true record, and it must lie in the stretch
+    within: int | None = None  # end of a stretch that may be named; it must contain the true record
 
 
 @dataclass
@@ -50,8 +50,8 @@ class Scene:
     head: dict[str, Any]
     people: list[dict[str, Any]]
     witness: list[WitnessedHead]
-    keys: dict[int, TrailSigner]  # record -> who signed it
-    erased: dict[str, Any]  # the row of the key that was erased
+    keys: dict[int, TrailSigner]  # record -> its signer
+    erased: dict[str, Any]  # the row of the erased key
     postgres: bool
 
     @property
@@ -238,7 +238,7 @@ def forged(rng: random.Random, scene: Scene, seq: int, signer: TrailSigner) -> d
         return row  # a copy, as it is
     row |= {"subject": "case-forged", "prev": seal(before["hash"], before["signature"])}
     if way == 1:
-        return row  # changed, with a hash and a signature that are another's
+        return row  # changed, with another record's hash and signature
     fields = [row[name] for name in ("seq", "at_us", "who", "what", "subject", "detail", "sealed")]
     row["hash"] = record_hash(row["prev"], *fields)
     row["signature"] = signer.sign(signed_of_record(row["hash"]))
@@ -326,7 +326,7 @@ def swap_records(db: Connection, rng: random.Random, scene: Scene) -> Expected |
 def move_record(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
     a, b = sorted(rng.sample(range(1, scene.last + 1), 2))
     far = 20_000_000
-    if rng.random() < 0.5:  # forward: those between move up
+    if rng.random() < 0.5:  # forward: records in between move up
         put(db, "audit_records", "seq", a, {"seq": far})
         renumber(db, a + 1, b, -1)
         put(db, "audit_records", "seq", far, {"seq": b})
@@ -416,7 +416,7 @@ def cut_tail(db: Connection, rng: random.Random, scene: Scene) -> Expected | Non
         drop(db, "audit_checkpoints", "seq > :last", last=last)
         lost = {row["what"] for row in scene.rows[last:]}
         if "personal details erased" in lost:
-            return None  # another fault comes first: a key is lost that nothing explains
+            return None  # another fault comes first: a lost key without an explanation
     return Expected(Cause.CUT_TAIL, last + 1)
 
 

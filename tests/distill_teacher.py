@@ -21,13 +21,13 @@ class Reply:
     usage: dict[str, Any] | None = field(
         default_factory=lambda: {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     )
-    extra: dict[str, Any] = field(default_factory=dict)  # into the choice
+    extra: dict[str, Any] = field(default_factory=dict)  # added to the choice
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     delay_s: float = 0.0
     cut: bool = False  # close the connection instead of answering
-    drip_s: float = 0.0  # one byte, then so long nothing, without end
+    drip_s: float = 0.0  # pause after each single byte, without end
 
     def raw(self, model: str) -> bytes:
         if self.body is not None:
@@ -95,7 +95,7 @@ def teaching(behave: Behave = lambda number, body: Reply()) -> Iterator[tuple[st
                     time.sleep(reply.drip_s)
                 self.wfile.write(raw)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # who asked is gone: it counts as answered all the same
+                pass  # the client has left: it counts as answered
             finally:
                 with lock:
                     seen.at_once -= 1

@@ -52,7 +52,7 @@ SCENES = {
     "dev-b": Path(os.environ.get("STILLWATCH_RANGE", "/work/shared/range")) / "dev-b",
 }
 KEY = exchange(b"the key of two providers, A and B")
-PIECE = 32  # characters of a prompt that are looked for in what leaves
+PIECE = 32  # characters of a prompt that are searched for in exports
 FRACTION = re.compile(r"\.(\d*?)0*Z")
 
 

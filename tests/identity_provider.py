@@ -17,11 +17,11 @@ from typing import Any
 
 PASSWORD = "wrong donkey staple"
 CLIENT, CLIENT_SECRET = "stillwatch-console", "a secret of the client"
-PEOPLE = {  # name there -> groups
+PEOPLE = {  # the provider's names -> groups
     "olga": ["abuse-desk"],
     "otto": ["abuse-desk", "abuse-leads"],
     "omar": ["marketing"],
-    "paul": ["abuse-leads"],  # as somebody is called in the console already
+    "paul": ["abuse-leads"],  # the name of an existing console user
 }
 LOGIN = """<!DOCTYPE html><html lang="en"><title>Log in</title><form method="post">{% csrf_token %}{{ form }}
 <input type="hidden" name="next" value="{{ next }}"><button>Enter</button></form></html>"""
@@ -57,7 +57,7 @@ def real_provider(folder: Path, port: int, *redirects: str) -> Iterator[RealProv
     try:
         assert running.stdout is not None
         assert running.stdout.readline() == b"ready\n", (folder / "log").read_text()
-        issuer = f"http://localhost:{port}/o"  # not 127.0.0.1, where consoles are: another site to browsers
+        issuer = f"http://localhost:{port}/o"  # not 127.0.0.1 as consoles: another site for browsers
         urllib.request.urlopen(f"{issuer}/.well-known/openid-configuration", timeout=10).close()
         yield RealProvider(issuer, folder)
     finally:

@@ -55,9 +55,7 @@ def mutant_of_json(data: bytes, draw: random.Random) -> bytes:
     text = json.dumps(told).encode()
     if kind == "raw":
         return text.replace(json.dumps(_HOLE).encode(), draw.choice(_RAW))
-    if kind == "twice" and isinstance(
-        held, dict
-    ):  # a name that stands there twice: other readers see another
+    if kind == "twice" and isinstance(held, dict):  # a duplicate name: parsers differ in the value
         name = json.dumps(last).encode() + b": "
         return text.replace(name, name + json.dumps(draw.choice(ODD)).encode() + b", " + name, 1)
     return text

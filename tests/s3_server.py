@@ -82,7 +82,7 @@ class S3Server:
     def start(self) -> None:
         server: BaseWSGIServer = until(
             self._listen, 60, f"port {self.port}"
-        )  # a client's own end may lie on it
+        )  # a client may have closed its end
         self._server = server
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -92,7 +92,7 @@ class S3Server:
                 "127.0.0.1", self.port, self._answer, threaded=True, request_handler=_Quiet,
                 ssl_context=self._tls,
             )  # fmt: skip
-        except SystemExit:  # how werkzeug ends where the port is taken
+        except SystemExit:  # werkzeug exits like this if the port is taken
             return None
 
     def stop(self) -> None:
@@ -183,7 +183,7 @@ def passed_on(endpoint: str) -> App:
             for name in ("CONTENT_TYPE", "CONTENT_LENGTH")
             if environ.get(name)
         }
-        headers.pop("EXPECT", None)  # was answered at the door
+        headers.pop("EXPECT", None)  # was answered by the proxy
         body = environ["wsgi.input"].read()
         store = kind(where.netloc, timeout=60)
         try:

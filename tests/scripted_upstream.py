@@ -19,7 +19,7 @@ from gateway_world import Running, request
 class Asked:
     method: str
     path: str
-    headers: dict[str, str]  # by their names in small letters
+    headers: dict[str, str]  # by lower-case names
     body: bytes
 
 

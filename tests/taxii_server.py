@@ -27,7 +27,7 @@ class TaxiiServer:
 
     url: str = ""
     stored: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # (date added, object)
-    pending: int = 0  # looks at a status before it is complete
+    pending: int = 0  # polls of a status before it is complete
     failures: list[dict[str, str]] = field(default_factory=list)
     page: int = 1_000
     can_write: bool = True

@@ -68,7 +68,7 @@ def test_a_moving_window_sums_the_links_it_holds(seed: int, heaviest: int) -> No
         *range(150, ROWS, 23),
         ROWS + 100,
         ROWS + 200,
-    ):  # the last two hold nothing that came before
+    ):  # the last two contain nothing from before
         graph = window.moved(until - 90, until)
         expected = np.zeros((TENANTS + 2, TENANTS + 2), np.int64)
         for at, weight, a, b in each:

@@ -666,7 +666,7 @@ def test_each_setting_reaches_the_detection(world: Scene, scan_report: sw.ScanRe
 def test_a_longer_window_and_other_looks_change_when_an_alarm_comes(
     world: Scene, scan_report: sw.ScanReport
 ) -> None:
-    unsure = {"alpha_ceiling": 1e-8}  # else this pool is so sure that one look is enough
+    unsure = {"alpha_ceiling": 1e-8}  # otherwise one evaluation is enough for this pool
     slow = sw.scan(world.table, world.accounts, settings=sw.Settings(looks_before_naming=24, **unsure))
     fast = sw.scan(world.table, world.accounts, settings=sw.Settings(looks_before_naming=1, **unsure))
     assert [one.named_at for one in slow.campaigns] != [one.named_at for one in fast.campaigns]

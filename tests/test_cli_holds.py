@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Folder:
     made = open_folder(tmp_path / "serve")
     made.secret_file.write_bytes(bytes(range(32)))
     accounts = schedule(0, 16).accounts
-    then_us = START_US  # long over: the draw, and so the p-value, is the same every time
+    then_us = START_US  # long over, so the draw and its p-value are the same each time
     with ControlState(made.state, made.secret()) as state:
         follow(
             state, loads(ON), [HoldCandidate("sw-1", 0.01, accounts)], {}, now_us=then_us, tell=lambda _: None
@@ -76,7 +76,7 @@ def test_what_ran_is_listed_tested_and_ended(folder: Folder) -> None:
     assert "16" in told
     assert "runs" in told
     (listed,) = json.loads(run(folder, "list", "--json")[1])
-    assert listed["key"] is None  # it would tell when the next hold comes
+    assert listed["key"] is None  # it would disclose the next holds
     (tested,) = json.loads(run(folder, "test", "--json")[1])
     assert tested["p_value"] <= 0.01
     assert tested["failover_p_value"] < 1e-6
@@ -141,7 +141,7 @@ def test_a_scan_of_the_folder_takes_its_holds_for_evidence(folder: Folder, tmp_p
     assert len(found.accounts) >= 12
     assert found.p_value <= LEVEL
     assert set(found.own_reactions) == set(found.accounts)
-    # nobody is told the group's p-value as his own
+    # no account gets the group's p-value as its own
     mine = {v.account: v.p_value for v in result.accounts if v.campaign == found.id}
     assert mine == pytest.approx({a: one.p_value for a, one in found.own_reactions.items()})
     assert min(mine.values()) > found.p_value

@@ -21,7 +21,7 @@ from stillwatch.scan.assemble import clues
 
 CLUES = {clue.NAME: clue for clue in clues()}
 DAYS = 8
-LEAST_SEEN, MOST_WEAK = 2.0, 4.0  # bits: what a sign must reach, what a look-alike may reach at most
+LEAST_SEEN, MOST_WEAK = 2.0, 4.0  # bits: the least for a true sign, the most for a look-alike
 AT_ODDS = {"same_model": 1e-6, "same_temperature": 1e-6, "same_token_limit": 1e-6}
 
 Case = Callable[[Crowd], list[str]]
@@ -502,9 +502,7 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_frozen, value))
     if hasattr(value, "__dataclass_fields__"):
-        kept = (
-            k for k, f in value.__dataclass_fields__.items() if f.compare
-        )  # what is counted once is no input
+        kept = (k for k, f in value.__dataclass_fields__.items() if f.compare)  # cached results are no input
         return {k: _frozen(getattr(value, k)) for k in kept}
     return value
 

@@ -87,7 +87,7 @@ def test_communities_are_connected_to_someone_and_deterministic(seed, n, density
     assert sorted(set(label.tolist())) == list(range(int(label.max()) + 1))
     components = {i: k for k, c in enumerate(nx.connected_components(graph)) for i in c}
     for group in groups_of(label):
-        assert len({components[i] for i in group}) == 1  # no community spans what nothing links
+        assert len({components[i] for i in group}) == 1  # no community spans separate components
 
 
 def test_a_larger_resolution_gives_no_larger_communities():

@@ -60,7 +60,7 @@ def population(many: int = 200, seed: int = 3, **fixed: Any) -> pa.Table:
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-HALF = [0.9 * (k % 2) for k in range(200)]  # every second account does it
+HALF = [0.9 * (k % 2) for k in range(200)]  # every second account
 
 SEEN: dict[str, Subject] = {
     "logprob_harvest": {"logprob_share": 0.9},
@@ -72,7 +72,7 @@ SEEN: dict[str, Subject] = {
     "trace_elicitation": {"trace_elicitation_share": 0.9},
     "volume_and_coverage": {"exchanges": 9000, "distinct_prompt_share": 1.0},
 }
-# what looks alike: the subject's features, and a population in which they are nothing unusual
+# look-alikes: the subject's features, and a population in which they are common
 ALIKE: dict[str, tuple[tuple[str, Subject, dict[str, Any]], ...]] = {
     "logprob_harvest": (
         ("everybody asks for them", {"logprob_share": 0.9}, {"logprob_share": 0.9}),

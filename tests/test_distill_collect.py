@@ -152,7 +152,7 @@ def kill_again_and_again(kills: int, prompts: int, seed: int) -> None:
                 break
             done += 1
         assert done >= kills, f"the collector ended after {done} kills: ask for more prompts"
-        time.sleep(0.3)  # what the server still had in hand
+        time.sleep(0.3)  # requests in progress at the server
         got = collected(run, plan)
         assert got.answers == prompts
         assert {one.id for one in stored(run)} == {f"q{i}" for i in range(prompts)}

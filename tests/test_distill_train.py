@@ -335,7 +335,7 @@ def test_kills_at_any_moment(tmp_path: Path) -> None:
             [sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True
         ) as going:
             assert going.stdout is not None
-            going.stdout.readline()  # from here on it is at work
+            going.stdout.readline()  # it has started now
             time.sleep(draw.uniform(0, 1.5))
             going.kill()
         kills += 1

@@ -130,7 +130,7 @@ def test_what_came_beside_the_last_user_message_is_read(source: str, tmp_path) -
     assert row["prompt"].endswith("last question")
     for text in ("first question", "an earlier answer"):
         assert text in row["earlier"]
-    for text in ("what the tool gave", "a result"):  # new where it stands after the model's last answer
+    for text in ("what the tool gave", "a result"):  # new after the model's last answer
         assert text in row["earlier"] + row["prompt"]
     assert "last question" not in row["earlier"]
     assert "be brief" not in row["earlier"]
@@ -257,7 +257,7 @@ def test_texts_that_both_know_give_no_small_p_value(late: bool) -> None:
         evidence = echo_evidence(world.log(), names)
         found.append(1.0 if evidence is None else evidence.p_value)
         pairs += 0 if evidence is None else evidence.pairs
-    assert pairs > 2 * runs  # the test had something to say
+    assert pairs > 2 * runs  # the test had enough pairs
     for level in (0.01, 0.05, 0.25, 0.5):
         assert np.sum(np.array(found) <= level) <= binom.ppf(0.9995, runs, level), (level, sorted(found)[:5])
 
@@ -321,16 +321,14 @@ def test_a_rival_cannot_frame_who_was_not_answered_and_hardly_who_was() -> None:
     world, _ = honest(30)
     names = pool(world)
     rng = world.rng
-    for k in range(
-        20
-    ):  # everything the bystander was ever told is public, and every account of the pool uses it
+    for k in range(20):  # all that the bystander received is public, and every account of the pool uses it
         said = world.ask("bystander", 50 + k, prose(rng, 20))
         world.ask(names[k], 60 + k, f"clean this: {said}")
     log = world.log()
     evidence = echo_evidence(log, [*names, "bystander", "never"], world.tenant(log))
     assert evidence is not None
     code = {name: k for k, name in enumerate(log.accounts)}
-    assert code["bystander"] not in evidence.tied  # he gives and does not take
+    assert code["bystander"] not in evidence.tied  # no answer passed to the bystander
     assert all(code["bystander"] != e.quoted_by for e in evidence.echoes)
 
 

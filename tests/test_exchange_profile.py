@@ -407,7 +407,7 @@ def test_misp_reads_marks_as_objects_of_their_template(folder: Path, alpha: Prov
     for one in objects:
         names = {a["object_relation"] for a in one["x_misp_attributes"]}
         assert set(known["required"]) <= names <= set(known["attributes"])
-    # in a process of its own: what it imports leaves import hooks behind that warn ever after
+    # in a separate process: its imports leave hooks behind that cause warnings later
     read = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", MISP_READER, folder / "told.json"],
         capture_output=True, text=True, check=False,

@@ -228,7 +228,7 @@ def test_the_leading_eigenvector_is_numpys(n, seed):
     value, vector = (found[..., -1] for found in np.linalg.eigh(matrix))
     found = leading_eigenvector(matrix)
     assert np.allclose(matrix @ found, value * found)
-    # the sign too: it says which part of a group is looked at first
+    # the sign too: it decides which part of a group is examined first
     assert np.allclose(found, vector * np.sign(vector[np.abs(vector).argmax()]))
 
 

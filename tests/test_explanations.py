@@ -32,7 +32,7 @@ from stillwatch.text.kernel import CONTEXT_BITS
 def test_who_goes_through_a_course_as_far_as_he_comes_is_told_from_a_pool_that_samples() -> None:
     """Forty accounts: in a course of twelve tasks, or in a pool that sends each question eight times."""
     rng = np.random.default_rng(3)
-    text = rng.integers(0, 2**64, 600, dtype=np.uint64)  # half of the hashes do not fit a signed number
+    text = rng.integers(0, 2**64, 600, dtype=np.uint64)  # half of the hashes exceed a signed number
     reached = rng.integers(1, 13, 40)
     course = [(text[task], account) for account in range(40) for task in range(reached[account])]
     own = [(text[100 + k], k % 40) for k in range(len(course))]
@@ -44,7 +44,7 @@ def test_who_goes_through_a_course_as_far_as_he_comes_is_told_from_a_pool_that_s
 
     assert explained(course)
     assert explained(course + own)
-    assert not explained(course + own * 3)  # a fifth of them are the course's
+    assert not explained(course + own * 3)  # a fifth of them from the course
     assert not explained(pool)
     assert not explained([(text[0], account) for account in range(40)])  # one text is no course
 
@@ -100,7 +100,7 @@ def test_answers_are_short_where_half_of_the_tokens_are(answers: list[tuple[int,
         log.columns["finish"] = finish
     log.columns["reasoning_tokens"] = nothing + 501  # billed beside the answer, and mostly not shown
     assert ("labels" in short_answers(ended, rows)) is short
-    log.columns["output_tokens"] = np.where(tokens < 0, tokens, tokens + 500)  # billed as a part of it
+    log.columns["output_tokens"] = np.where(tokens < 0, tokens, tokens + 500)  # charged as a part of it
     assert ("labels" in short_answers(ended, rows)) is short
     log.columns["output_tokens"] = tokens
     log.columns.update(reasoning_tokens=nothing, top_logprobs=nothing + 21)
@@ -219,14 +219,14 @@ def test_people_at_an_event_pay_nothing_share_networks_and_leave(
 ) -> None:
     many = len(networks)
     blank, payment = [""] * many, [f"card{k}" for k in range(cards)] + [""] * (many - cards)
-    payment = [*payment, "elsewhere"]  # the table tells of somebody's payment
+    payment = [*payment, "elsewhere"]  # the table has an account's payment
     known = AccountFacts(blank, payment, np.zeros(many, np.int64), blank, [()] * many, blank)
     begin_us, end_us = (START_US + (24 * HOUR_US * np.array(days)).astype(np.int64)).T
     everybody = np.arange(many, dtype=np.int32)
     members = event_members(known, np.array(networks), everybody, begin_us, end_us)
     assert members.tolist() == list(at_event)
     untold = AccountFacts(blank, blank, np.zeros(many, np.int64), blank, [()] * many, blank)
-    for facts in (None, untold):  # who pays is unknown: that is not to pay nothing
+    for facts in (None, untold):  # unknown payment is not the same as no payment
         assert not len(event_members(facts, np.array(networks), everybody, begin_us, end_us))
 
 
@@ -260,10 +260,10 @@ def test_a_site_is_an_address_of_several_accounts_that_is_no_rented_server(
     everybody = np.arange(6, dtype=np.int32)
     site = sites(log, main_networks(log))
     assert site_members(site, everybody).tolist() == list(together)
-    log.columns["asn"][0] = 5089  # the first network would be of two systems
+    log.columns["asn"][0] = 5089  # the first network would have two systems
     elsewhere = [k for k in together if networks[k] != networks[0]]
     assert site_members(sites(log, main_networks(log)), everybody).tolist() == elsewhere
-    # who is at a site alone among a group's accounts is not set aside: the others there are not accused
+    # an account alone at its site is not set aside: the others there are not accused
     assert site_members(site, everybody[:1]).tolist() == []
 
 

@@ -100,7 +100,7 @@ def test_a_crash_between_keeping_and_noting_sends_the_same_again(store: Store, f
     first = events(outbox)
     (outbox.folder / "told.json").unlink()
     assert tell(outbox, [hook()], store, NOW_US + 9) == 1
-    assert events(outbox) == first  # it waits already
+    assert events(outbox) == first  # it is already waiting
     outbox.sent(outbox.waiting()[0])
     (outbox.folder / "told.json").unlink()
     tell(outbox, [hook()], store, NOW_US + 9)
@@ -285,7 +285,7 @@ def test_an_alert_goes_to_a_partner_and_its_sighting_comes_back(
 ) -> None:
     assert (
         int(START.timestamp()) * 1_000_000 != START_US
-    )  # the alert's times are not the log's: only marks join
+    )  # the alert's times differ from the log's: only marks match
     case = fold(store, result(campaign("sw-1", alpha.pool)), NOW_US, "scan").opened[0]
     key, told, answer = tmp_path / "key", tmp_path / "told.json", tmp_path / "answer.json"
     assert run("indicators", "keygen", key).exit_code == 0

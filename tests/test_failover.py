@@ -91,7 +91,7 @@ def test_an_alarm_comes_when_enough_has_moved_and_not_when_it_began() -> None:
     [
         lambda rng: group(rng, 40, 0.2),  # a team: one in five is taken over by a colleague
         lambda rng: group(rng, 14, 0.0),
-        lambda rng: group(rng, 14, 1.0, delay_s=660),  # too late to say that it was moved
+        lambda rng: group(rng, 14, 1.0, delay_s=660),  # too late to count as moved
     ],
     ids=["a team", "nobody", "later"],
 )
@@ -107,7 +107,7 @@ def test_two_accounts_of_one_person_are_none_and_one_customer_is_none() -> None:
     one = dict.fromkeys(names(MANY), names(MANY)[0])
     assert found_in(rows, one)[0] is None
     two = one | dict.fromkeys(names(MANY)[8:], names(MANY)[8])
-    assert found_in(rows, two)[0] is None  # two cards may be one person's
+    assert found_in(rows, two)[0] is None  # two cards may belong to one person
 
 
 @pytest.mark.slow
@@ -175,7 +175,7 @@ def test_a_pool_that_draws_its_settings_is_found_by_what_it_hands_on() -> None:
     assert not [lead for lead in result.leads if pool.intersection(lead.accounts)]
     took_part = set(case.own_reactions)
     assert took_part < set(case.accounts)
-    assert set(case.firm) <= took_part  # what we refused them no client chooses
+    assert set(case.firm) <= took_part  # our refusals, which no client chooses
     assert len(case.firm) > len(took_part) / 2
     assert all(case.own_reactions[account].p_value <= 0.1 for account in case.firm)
     own = {v.account: v.p_value for v in result.accounts}

@@ -85,7 +85,7 @@ def test_a_pool_whose_moves_hardly_connect_is_found_by_what_its_client_sends(see
     rows = pool(rng, accounts, 14, 0.9) + others(rng)
     (named,) = found_in(with_settings(rows, lambda account: 1 if account in accounts else anything(account)))
     assert named <= set(accounts)
-    # the same moves, of accounts with settings of their own, connect too few
+    # the same moves, between accounts with different settings, connect too few
     assert found_in(with_settings(rows, anything)) == []
 
 
@@ -106,7 +106,7 @@ def test_a_popular_text_ties_nobody() -> None:
 @pytest.mark.parametrize(
     "honest",
     [
-        lambda rng: others(rng, 1 / 6),  # an API in trouble: everybody's refused texts are asked by others
+        lambda rng: others(rng, 1 / 6),  # an API with faults: others send everybody's refused texts
         lambda rng: pool(rng, names(16), 40, 0.2) + others(rng),  # a team: colleagues take over one in five
         lambda rng: pairs(rng, 20, 30) + others(rng),  # persons with two accounts each
         lambda rng: others(rng),
@@ -156,7 +156,7 @@ def test_what_moves_within_one_customer_is_nothing() -> None:
     customer[own] = own[0]
     assert found_in(log, customer) == []
     customer[own[6:]] = own[6]
-    assert found_in(log, customer) == []  # two cards may be one person's
+    assert found_in(log, customer) == []  # two cards may belong to one person
 
 
 @pytest.mark.slow

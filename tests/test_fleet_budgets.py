@@ -130,7 +130,7 @@ def test_no_order_of_events_spends_more_than_one_answer_a_gateway_beyond(
             if event < 0.2:
                 one.exchange(db)
             elif event < 0.3:
-                one.workers[0].hold(3, ANSWER)  # one that is about to be refused
+                one.workers[0].hold(3, ANSWER)  # one that will be refused
                 one.exchange(db)
                 one.workers[0].hold(3, -ANSWER)
             elif event < 0.5:
@@ -143,7 +143,7 @@ def test_no_order_of_events_spends_more_than_one_answer_a_gateway_beyond(
         for one in gateways:
             while one.on_way:
                 one.settle(ANSWER)
-        for _ in range(80):  # who asks at one gateway alone gets all of it
+        for _ in range(80):  # a single account at one gateway gets all of it
             for one in gateways:
                 one.exchange(db)
             gateways[0].lets_through()
@@ -179,7 +179,7 @@ def test_a_sliding_day_is_spent_once_by_a_fleet(tmp_path: Path, server: str, see
                 one.lets_through(now_us, settles=rng.random() < 0.5, sliding=True)
             came[now_us // BLOCK_US] += one.tokens - before
             assert busiest(came) <= limit + many * ANSWER
-    assert came.total() > 1.5 * limit  # it was spent, and came back
+    assert came.total() > 1.5 * limit  # it was spent, and returned
 
 
 @pytest.mark.slow
@@ -318,7 +318,7 @@ def test_counts_come_to_the_others_and_stay_over_restarts(tmp_path: Path, server
         assert b.workers[0].spent(place, NOW + 2 * MINUTE_US).requests_minute == 0
         own = unknown(a.workers[0], place)
         assert own is not None
-        assert (own.output_tokens_day, own.tokens_held) == (100, 100)  # b has not said yet that it knows
+        assert (own.output_tokens_day, own.tokens_held) == (100, 100)  # b has not reported yet that it knows
         a.exchange(db)
         own = unknown(a.workers[0], place)
         assert own is not None
@@ -329,7 +329,7 @@ def test_counts_come_to_the_others_and_stay_over_restarts(tmp_path: Path, server
         query(url, "UPDATE gateways SET seen = now() - interval '1 minute' WHERE name = 'gw-0'")
         b.part.step(db)
         spent = b.workers[0].spent(place, NOW)
-        assert (spent.output_tokens_day, spent.tokens_held) == (100, 0)  # its answers on their way are void
+        assert (spent.output_tokens_day, spent.tokens_held) == (100, 0)  # its answers in progress are void
 
 
 @pytest.mark.slow
@@ -387,16 +387,16 @@ def test_a_salvo_at_two_gateways_spends_one_allowance(tmp_path: Path, server: st
 
 @pytest.mark.slow
 def test_a_gateway_that_begins_is_heard_of_at_once(tmp_path: Path, server: str) -> None:
-    """Until the others learn of it, they permit the whole rest, and it permits its part."""
+    """Until the others learn of it, they permit all of the rest, and the new one permits its part too."""
     url = url_of(server)
     with Upstream() as up, fleet(tmp_path, up.url, url, "a", terms=TERMS) as gateways, connection(url) as db:
         db.execute("LISTEN stillwatch_spent")
         until(lambda: query(url, "SELECT name FROM gateways") == [("a",)], what="that a is known")
-        while list(db.notifies(timeout=2.0, stop_after=1)):  # what it says of itself as it begins
+        while list(db.notifies(timeout=2.0, stop_after=1)):  # its first own report
             pass
         (tmp_path / "b").mkdir()
         other = FleetServed(tmp_path / "b", up.url, url, "b", gateways[0].folder)
-        gateways.append(other)  # is stopped with it
+        gateways.append(other)  # stopped together with the fleet
         other.start()
         assert list(db.notifies(timeout=PATIENCE_S, stop_after=1))
 

@@ -85,7 +85,7 @@ def test_a_log_dealt_over_gateways_gives_the_findings_of_one(tmp_path: Path) -> 
         lease_to(folders[-1])
         scan.step()
         assert scan.read == len(world.table)
-        found[many] = names_of(folders[0])  # what one found is there for all
+        found[many] = names_of(folders[0])  # all gateways get one detector's findings
         scan.save()
         again = FolderScan(folders[0], GatewaySettings(upstream="http://127.0.0.1:1"), lambda: end_us)
         assert again.seen == scan.seen
@@ -184,7 +184,7 @@ def test_an_hour_waits_for_rows_of_hosts_whose_clocks_are_behind(tmp_path: Path)
     scan = FolderScan(folders[0], GatewaySettings(upstream="http://127.0.0.1:1"), lambda: now[0])
     lease_to(folders[0])
     scan.step()
-    assert scan.says()["looked_until_us"] < hour_us  # what was asked before the hour may still come
+    assert scan.says()["looked_until_us"] < hour_us  # requests from before the hour may still arrive
     now[0] = hour_us + 16_000_000
     scan.step()
     assert scan.says()["looked_until_us"] == hour_us

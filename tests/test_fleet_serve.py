@@ -62,7 +62,7 @@ def test_a_gateway_that_is_killed_or_stopped_is_told_of(pair: list[FleetServed],
     a, b = pair
     key = a.issue("acct_1")
     assert b.process is not None
-    b.process.send_signal(signal.SIGSTOP)  # cut off: it may serve, and hears of nothing
+    b.process.send_signal(signal.SIGSTOP)  # isolated: it may serve, but receives nothing
     time.sleep(0.5)
     done = a.run("standing", "set", "acct_1", "--step", "block", "--why", "test")
     assert done.returncode == 3

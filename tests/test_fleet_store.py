@@ -47,7 +47,7 @@ pytestmark = [
     ),  # of the S3 server's libraries, on newer Pythons
 ]
 HOUR = datetime(2026, 1, 1, 1, tzinfo=UTC)
-SOON_S = 240.0  # that a state is waited for on a laden machine: a mirror looks again after up to a minute
+SOON_S = 240.0  # longest wait on a busy machine: a mirror looks again after up to a minute
 TERMS = "version = 1\n[retention]\ntext_days = 2\nsketch_days = 30\n"
 
 
@@ -157,7 +157,7 @@ def test_a_bucket_with_versions_serves_as_well(tmp_path: Path, s3: S3Server) -> 
 def test_more_objects_than_an_answer_lists_are_all_seen(tmp_path: Path, s3: S3Server) -> None:
     address, client = s3.bucket(), s3.client()
     bucket, _, prefix = address.removeprefix("s3://").partition("?")[0].partition("/")
-    names = [f"segments/gw-a/h{k % 3}/{k}" for k in range(1_050)]  # an answer has a thousand
+    names = [f"segments/gw-a/h{k % 3}/{k}" for k in range(1_050)]  # a page of results has a thousand
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=b""), names))
     store = ObjectStore(address, open_folder(tmp_path / "gw").secret())
@@ -223,7 +223,7 @@ def test_retention_takes_texts_and_rows_away_everywhere(tmp_path: Path, s3: S3Se
     now.at = HOUR + timedelta(days=10)
     assert segments.forget(a, now.at, 2, 30) == 1
     look(up)
-    assert len(s3.names(address, "segments/gw-a")) == 2  # the one with texts is gone
+    assert len(s3.names(address, "segments/gw-a")) == 2  # the one with texts was deleted
     look(down, everything=True)
     first = next(segments.read_new(b, set()))
     assert first["prompt"].null_count == 3
@@ -236,7 +236,7 @@ def test_retention_takes_texts_and_rows_away_everywhere(tmp_path: Path, s3: S3Se
     now.at = HOUR + timedelta(days=60)
     a.terms.write_text("nonsense", encoding="utf-8")
     look(up, everything=True)
-    assert len(s3.names(address, "segments/gw-a")) == 1  # who cannot read the terms lets nothing go
+    assert len(s3.names(address, "segments/gw-a")) == 1  # without a readable policy nothing is deleted
 
 
 def test_while_the_store_is_away_exchanges_wait_and_nothing_is_lost_or_doubled(
@@ -257,11 +257,11 @@ def test_while_the_store_is_away_exchanges_wait_and_nothing_is_lost_or_doubled(
         assert up.waiting_bytes > 0
         _health_says(a, up, DEGRADED, "2 segments wait", "cannot be reached")
         assert "stillwatch_store_waiting_segments 2" in _metrics_of(a)
-        again = Mirror(a, settings(address, "gw-a"), now)  # what waits follows from what lies there
+        again = Mirror(a, settings(address, "gw-a"), now)  # what waits follows from the files
     finally:
         s3.start()
     look(down)
-    now.at += timedelta(hours=5)  # hours that nobody looks at each time
+    now.at += timedelta(hours=5)  # hours that are not checked each time
     look(again)
     assert (again.waiting, again.put) == (0, 2)
     again.error = None
@@ -330,7 +330,7 @@ def test_a_light_look_asks_as_much_after_a_year_as_after_an_hour(tmp_path: Path,
     assert counts[0] == counts[1]
     s3.requests.clear()
     down.listed_s = float("-inf")
-    down.step()  # a moment later: who the others are and what is new of earlier hours is known
+    down.step()  # now the others, and news of earlier hours, are known
     assert not any("news" in one.url or one.url.endswith("segments%2F") for one in s3.requests)
     assert any("segments%2Fgw-a%2F" in one.url for one in s3.requests)
 
@@ -449,7 +449,7 @@ def test_planted_segments_stop_neither_their_gateway_nor_the_others(tmp_path: Pa
     look(down, everything=True)
     assert rows_hash(b) == rows_hash(a)
     assert again.waiting == 0
-    # nobody need look at the older of two of one name; written in one second either may come first
+    # the older of two with one name need not be read; if written in one second, either may come first
     assert down.says()["strange"] in (2, 3)
     assert len(segments.all_segments(a)) == 3
 
@@ -539,7 +539,7 @@ def test_a_log_dealt_over_a_store_gives_the_findings_of_a_folder(tmp_path: Path,
     look(mirrors[1], everything=True)
     again = FolderScan(b, plain, lambda: end_us)
     again.step()
-    assert again.read == 0  # it goes on where the other was
+    assert again.read == 0  # it continues where the other stopped
     assert load(b.detector).campaigns
     assert [c.id for c in load(b.detector).campaigns] == [c.id for c in load(a.detector).campaigns]
 

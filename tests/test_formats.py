@@ -61,7 +61,7 @@ VERSIONED: dict[str, Callable[[Path], object]] = {
     "cases.db": shapes,  # the same, for each part
     "segments/*/*.parquet": sketch_form,  # earlier forms are read as they are
     "wal/*.log": magic,
-    "detector/live.npz": live_form,  # of another form it is made again from the segments
+    "detector/live.npz": live_form,  # another form: it is made again from the segments
     "detector/findings.json": writer,  # fields are only added
     "detector/evidence.json": writer,
     "terms.toml": terms_version,
@@ -102,8 +102,8 @@ def test_each_file_of_a_gateway_says_its_version_or_needs_none() -> None:
                 seen.add(next(pattern for pattern in VERSIONED if fnmatch(name, pattern)))
             elif not any(fnmatch(name, pattern) for pattern in (*BY_NAME, *MADE_ANEW, *PLAIN, *NAMED)):
                 strange.append(name)
-        assert strange == []  # say above what a new file does
-        assert set(VERSIONED) - seen <= {"wal/*.log"}  # the recorder has used them up
+        assert strange == []  # add new files to the lists above
+        assert set(VERSIONED) - seen <= {"wal/*.log"}  # the recorder has consumed them
 
 
 def test_owners_of_an_earlier_form_are_taken_up_and_of_a_newer_one_refused(tmp_path: Path) -> None:

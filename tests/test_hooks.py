@@ -116,7 +116,7 @@ def test_a_revoked_key_opens_no_more(h: Hooked) -> None:
         ({"models": ["team-fast", "openai/deepseek-chat"]}, "ban:deepseek"),
         ({"models": ["DEEPSEEK-V3"]}, "ban:deepseek"),
         ({"model": "deepseek/deepseek-reasoner"}, "ban:deepseek"),
-        ({}, "models.unnamed"),  # nobody could say what answers
+        ({}, "models.unnamed"),  # the model is unknown
         ({"blind": True}, "models.unseen"),
         ({"operation": "/v1/files"}, "allowed"),
         ({"models": ["gpt-4o"], "served": "deepseek-v3"}, "ban:deepseek"),
@@ -344,7 +344,7 @@ NO_NUMBER = {"model_parameters": {"temperature": float("nan"), "top_p": float("-
 def test_a_client_hides_neither_its_own_exchange_nor_others(
     h: Hooked, client: httpx.Client, form: str, odd: Row
 ) -> None:
-    """Python writes it as JSON, but it is none: LiteLLM logs its clients' content like this."""
+    """Python writes these values, although they are no JSON: LiteLLM logs its clients' content like this."""
     seed = 2_000 + 10 * len(odd) + ("content" in str(odd)) + 2 * len(form)
     texts = [json.dumps(record(seed, **odd)), json.dumps(record(seed, prompt_tokens=10))]
     content = "\n".join(texts) if form == "lines" else f"[{','.join(texts)}]"
@@ -387,14 +387,14 @@ def test_what_is_no_record_goes_to_the_dead_letters(h: Hooked, client: httpx.Cli
         json.dumps(record(506)),
     ]
     told = client.post("/litellm/logs", content="\n".join(lines).encode()).json()
-    assert told["kept"] == 3  # a number that is no number is left out, not the exchange
+    assert told["kept"] == 3  # an invalid number is omitted, but not its exchange
     assert told["refused"] == 6
     rows_of(h, 501)
     rows_of(h, 506)
     until(lambda: h.beat()["dead"] >= before + 6, what="the count")
     letters = [json.loads(line) for line in (h.folder.path / "dead-letters.jsonl").read_text().splitlines()]
     reasons = " | ".join(letter["reason"] for letter in letters)
-    for part in ("not JSON", "no account", "future", "no time"):  # NaN is mended; that record has no time
+    for part in ("not JSON", "no account", "future", "no time"):  # NaN is repaired; that record has no time
         assert part in reasons, reasons
     assert all(letter["source"] == "litellm" and letter["digest"] for letter in letters)
 
@@ -447,7 +447,7 @@ def test_tokens_that_are_told_count_against_limits() -> None:
         assert client.post("/decide", json=ask).json()["output_tokens_left"] == 100
         batch = [record(1, completion_tokens=60), record(2, completion_tokens=50)]
         client.post("/litellm/logs", json=batch)
-        client.post("/litellm/logs", json=batch)  # told again: not charged again
+        client.post("/litellm/logs", json=batch)  # sent again: not charged again
         assert client.post("/decide", json=ask).json()["code"] == "rate_limited"
         assert client.post("/decide", json=ask | {"account": "hash-2"}).json()["allow"]
 
@@ -622,7 +622,7 @@ def test_a_full_disk_is_told_to_the_sender_and_is_a_gap(tmp_path: Path, on_failu
         refused = client.post("/litellm/logs", json=[record(2), record(3)])
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
         assert client.post("/v1/traces", json=spans(span(4))).status_code == 503
-        assert client.post("/v1/traces", json=spans(span(5, None))).status_code == 503  # what waits, too
+        assert client.post("/v1/traces", json=spans(span(5, None))).status_code == 503  # waiting spans too
         assert not client.post("/decide", json={"account": "a", "model": "deepseek-v3"}).json()["allow"]
         path = "/decide/envoy;capture=yes/v1/chat/completions"
         shown = client.post(path, json={"model": "gpt-4o", "seed": 6}, headers=h.auth)
@@ -636,7 +636,7 @@ def test_a_full_disk_is_told_to_the_sender_and_is_a_gap(tmp_path: Path, on_failu
             lambda: h.rows() and h.folder.gaps.exists() and h.folder.gaps.read_text(), what="the gap"
         )
         assert {row["seed"] for row in h.settle()} == {1, 2, 3, 4}
-    # what was refused is counted, though its sender may have told it again: a gap says that it may be missing
+    # a refusal is counted although its sender may send again: a gap reports that it may be missing
     assert sum(json.loads(line)["exchanges"] for line in gaps.splitlines()) >= 4
 
 
@@ -653,9 +653,9 @@ def test_new_terms_count_within_seconds() -> None:
         open_terms(h.folder, keeps_history=True)  # as the supervisor does
         h.folder.terms.write_text("version = 3\nnonsense\n")
         until(lambda: h.beat()["terms_error"], what="the error")
-        assert not client.post("/decide", json=ask).json()["allow"]  # the last good ones stay
+        assert not client.post("/decide", json=ask).json()["allow"]  # the last valid ones stay
         h.stop("hooks", 9)
-        h.start_hooks()  # on a spoilt file: what was in force before is, as at the workers
+        h.start_hooks()  # on a damaged file: the earlier policy stays in force, as for the workers
         assert not client.post("/decide", json=ask).json()["allow"]
         assert h.beat()["terms_version"] == 2
 
@@ -755,11 +755,11 @@ def test_an_answer_is_held_until_it_is_told_of_or_for_a_stated_time() -> None:
             nones: tuple[Row, ...] = ({"output_tokens": 1}, {"answer": "x"}, {"answer": tickets[0]})
             for wrong in (*nones, {"answer": "x", "output_tokens": 1}, {"answer": "x", "output_tokens": -1}):
                 assert tell(**wrong) == 400, wrong
-        # of these nobody tells: they are held for a second, and charged nothing
+        # nobody reports these: they are reserved for a second, and charged nothing
         assert [decide("silent", ";held=1")["allow"] for _ in range(5)] == [True] * 4 + [False]
         found = until(lambda: (d := decide("silent", ";held=1"))["allow"] and d, what="the time is up")
         assert found["output_tokens_left"] == 1000
-        # of these somebody should: what they may bring is charged in full
+        # somebody should report these: what they may bring is charged in full
         assert decide("lost", ";answers=yes;held=1")["allow"]
         until(lambda: decide("lost", count=False)["output_tokens_left"] == 700, what="it is charged")
         assert client.post("/decide/json;held=x", json={"account": "a"}).status_code == 404
@@ -787,7 +787,7 @@ def test_numbers_of_any_size_are_answered_and_shut_nobody_out() -> None:
     with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
         for k, (n, most) in enumerate(itertools.product(NUMBERS, NUMBERS)):
             asked = {"account": f"acct_{k}", "model": "mira", "n": n, "max_tokens": most, "body_bytes": 1}
-            for _ in range(3):  # what the first may hold is no reason to fail at the next
+            for _ in range(3):  # reservations for the first target do not fail the next one
                 assert client.post("/decide/json;held=1", json=asked).status_code == 200
         for name in ("n", "max_tokens", "body_bytes"):
             assert client.post("/decide", json={"account": "a", name: 10**300}).status_code == 200
@@ -826,12 +826,12 @@ def test_what_is_held_outlives_the_process_that_holds_it() -> None:
             h.stop("hooks", 9)
             h.start_hooks()
             assert budgets.spent(0, time.time_ns() // 1000).tokens_held == 900
-        for _ in range(2):  # told again: not charged again
+        for _ in range(2):  # sent again: not charged again
             told = {"answer": tickets[0], "output_tokens": 10}
             assert client.post("/answers", json=told).status_code == 200
         spent = budgets.spent(0, time.time_ns() // 1000)
         assert (spent.tokens_held, spent.output_tokens_day) == (600, 10)
-        # of the others nobody tells: they are charged in full
+        # nobody reports the others: they are charged in full
         spent = until(
             lambda: (s := budgets.spent(0, time.time_ns() // 1000)).tokens_held == 0 and s, what="the time"
         )

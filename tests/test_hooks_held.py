@@ -203,7 +203,7 @@ def test_a_salvo_on_the_gateway_and_on_envoy_at_once_passes_it_by_one_answer_at_
             ways = [(account, other)[k % 2] for k in range(120)]
             shots = [pool.submit(way.ask, wait=2, stream=k % 3 == 0) for k, way in enumerate(ways)]
             replies = [shot.result() for shot in shots]
-        # the gateway cuts a stream where nothing is left: what came of it is charged
+        # the gateway cuts a stream when nothing is left: the delivered part is charged
         brought = sum(map(tokens_of, replies))
         assert account.settled() == brought
         assert brought <= ALLOWANCE + ANSWER

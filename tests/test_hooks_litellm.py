@@ -304,7 +304,7 @@ def test_without_stillwatch_bans_hold_and_good_models_go_on(tmp_path: Path) -> N
                 assert proxy.ask("kim", seed=502).status_code == 200
             assert proxy.ask("kim", "team-fast").status_code == 403
             unheard = proxy.ask("kim", "some/model-nobody-named-before")
-            assert unheard.status_code == 503  # nobody can say whether it is banned
+            assert unheard.status_code == 503  # nobody knows whether it is banned
             h.start_hooks()
             waited = len(found(h, lambda r: r["seed"] == 502))
             full = until(lambda: h.folder.gaps.exists() and h.folder.gaps.read_text(), what="the first gap")
@@ -316,7 +316,7 @@ def test_without_stillwatch_bans_hold_and_good_models_go_on(tmp_path: Path) -> N
             h.stop("hooks", 9)
             assert proxy.ask("kim", seed=503).status_code == 200
             time.sleep(0.1)
-        with litellm(h, up, tmp_path / "l") as proxy:  # both were down; the list lies in a file
+        with litellm(h, up, tmp_path / "l") as proxy:  # both were down; the list is in a file
             assert proxy.ask("kim", "team-fast").status_code == 403
             assert proxy.ask("kim", "gpt-4o").status_code == 200
             h.start_hooks()

@@ -57,9 +57,9 @@ def test_strangers_pass_a_threshold_as_often_as_it_says() -> None:
     fresh = rng.normal(size=40_000)
     for alpha in (0.01, 0.05, 0.2):
         at = _threshold(null, alpha)
-        assert (null > at).sum() == int(alpha * 400) - 1  # the rank of what passes is at most alpha
+        assert (null > at).sum() == int(alpha * 400) - 1  # the rank of a passing value is at most alpha
         assert np.mean(fresh > at) <= alpha * 1.8
-    assert _threshold(np.array([1.0, 3.0, 2.0]), 0.01) == 3.0  # too few: more than any of them
+    assert _threshold(np.array([1.0, 3.0, 2.0]), 0.01) == 3.0  # too few: the maximum
 
 
 def test_scores_are_what_the_definition_gives() -> None:
@@ -257,7 +257,7 @@ def test_an_endpoint_is_asked_the_librarys_prompts(tmp_path: Path, library: Path
         assert len(seen.bodies) == 50
         again = RUN.invoke(app, ["identify", url, *common, "--json"])
         assert json.loads(again.output) == told
-        assert len(seen.bodies) == 50  # what was answered is not asked again
+        assert len(seen.bodies) == 50  # answered prompts are not sent again
 
 
 @pytest.mark.slow
@@ -345,7 +345,7 @@ def test_no_more_than_a_share_is_set_aside() -> None:
     for one in range(0, 12, 2):  # six wrong pairs of thirty
         table[one, one + 1] = table[one + 1, one] = 2.0
     assert len(doubted_kins(table, kindred)) == 3
-    assert len(doubted_kins(table, np.full(60, np.nan))) == 3  # nobody shows what kin look like: the fence
+    assert len(doubted_kins(table, np.full(60, np.nan))) == 3  # without examples of kin: the fence
 
 
 @pytest.mark.slow

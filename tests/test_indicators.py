@@ -138,7 +138,7 @@ def test_another_key_gives_other_values(alpha: Provider, told: tuple[Indicator, 
     others = gather(LogHistory([alpha.log], OTHER), alpha.pool)
     whole = [
         one.kind for one in told if one.kind is not IndicatorKind.WORDING
-    ]  # which phrases are kept, the key says
+    ]  # the key decides which shingles are kept
     assert [one.kind for one in others if one.kind is not IndicatorKind.WORDING] == whole
     assert {one.value for one in told}.isdisjoint(one.value for one in others)
 

@@ -100,7 +100,7 @@ def test_hours_are_put_together_and_let_go(folder: Path, key: IndicatorKey, beta
     assert found is not None
     shelf.tidy(NOW + HOUR, 30)
     assert [path.name for path in sorted(found.rglob("*.parquet"))] == ["0000000001-0000000004.parquet"]
-    shelf.put(5, parts[0], NOW)  # late, into an hour that was put together
+    shelf.put(5, parts[0], NOW)  # late, for an hour that is already merged
     shelf.tidy(NOW + HOUR, 30)
     assert [path.name for path in sorted(found.rglob("*.parquet"))] == ["0000000001-0000000005.parquet"]
     assert len(set(ids(found, key))) == beta.table.num_rows

@@ -50,7 +50,7 @@ def test_an_item_is_found_bare_and_in_any_wrapper() -> None:
     wrapped = [f"{sentence(rng, 9)}:\n\n{text.upper()} -- {sentence(rng, 5)}" for text in texts]
     found = items_asked(pool, wrapped)
     assert (found == bare).mean() > 0.9
-    assert set(found[found != bare]) <= {-1}  # missed perhaps, never mistaken
+    assert set(found[found != bare]) <= {-1}  # may be missed, never confused
 
 
 def test_other_texts_ask_nothing_even_in_the_set_s_own_template() -> None:

@@ -47,7 +47,7 @@ def test_two_answers_are_the_coins_test() -> None:
 
 
 def test_an_answer_that_does_not_come_again_only_costs() -> None:
-    """For any position in its block: to omit it, or to measure it, is never worse for the owner."""
+    """A missing answer never helps the owner: with its block omitted or measured, p is no larger."""
     draw = random.Random(6)
     values = [[draw.gauss(0.8, 1), *(draw.gauss(0, 1) for _ in range(4))] for _ in range(20)]
     for _ in range(30):

@@ -233,7 +233,7 @@ def test_a_sealed_test_with_a_witness_is_trained(made: tuple[World, Any]) -> Non
     assert (row.name, row.p_adjusted) == (
         "crew-1",
         min(1.0, row.p_value * 3 * openings.ENDS * 6),
-    )  # all that were named, and each end of their coins; the second seal
+    )  # all named accounts, and each end of their canaries; the second seal
 
 
 def test_what_is_shown_tells_of_no_other_account(made: tuple[World, Any], tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_time_stamp_serves_as_well(world: World) -> None:
         named_late = stamp(openings.seal_bytes(sealed.chain[0]), by).answer
     sealed.path.with_suffix(seals.STAMP).write_bytes(answer)
     came = world.test(sealed, world.suspect("crew-1"))
-    named_by = (world.witness.key,)  # who dated the seal that named the actors
+    named_by = (world.witness.key,)  # the key that dated the seal with the actors' names
     mine = Trust(str(clock.root), named_by, released="2099-01-01", now="2099-01-02T00:00:00Z")
     assert world.read(came, mine).examined.holds
     sealed.naming_path.with_suffix(seals.STAMP).write_bytes(named_late)
@@ -470,14 +470,14 @@ def test_an_actor_picked_after_looking_is_never_trained(tmp_path: Path) -> None:
     assert came.tested[0].p_value < 1e-5  # the lucky ones, put together
     came = world.test(picked, suspect, (world.word(picked, at=LATE),), ("crew-7",))
     assert not world.read(came).examined.holds
-    with pytest.raises(ProveError, match="is no sealed actor"):  # the older seal knows no such actor
+    with pytest.raises(ProveError, match="is no sealed actor"):  # the older seal has no such actor
         world.test(before, suspect, (), ("crew-7",))
 
 
 @pytest.mark.slow
 def test_an_actor_picked_by_a_relative_of_the_suspect_is_never_trained(tmp_path: Path) -> None:
-    """An older model with the innocent's preferences selects the accounts. The innocent has the selected
-    preferences for earlier canaries, and none for later ones."""
+    """An older model with the innocent's preferences selects the accounts. The selection favours the
+    innocent's leans for earlier canaries, and not for later ones."""
     world = World(tmp_path, {f"acct-{k}": 4 for k in range(300)})
     draw = random.Random(7)
     rows: dict[str, list[dict[str, Any]]] = {"relative": [], "innocent": []}
@@ -537,7 +537,7 @@ def test_two_statistics_and_later_seals_cost_what_they_allow(tmp_path: Path) -> 
     world.word(first)
     came = world.test(second, world.suspect("crew-1"), (world.word(second),))
     assert second.seal["before"] == first.digest
-    named = 3 + 3  # actors of the first two seals: each could have been taken
+    named = 3 + 3  # actors of the first two seals: any of them could have been used
     assert came.evidence.rows[0].p_adjusted == pytest.approx(
         came.evidence.rows[0].p_value * named * 2 * openings.ENDS * 12
     )
@@ -554,7 +554,7 @@ def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
     A base's lean is subtracted only as far as it predicts the suspect, so the innocent is still found, but
     then the base is found as well.
     """
-    weights = f"base-7b sha256:{'b' * 64}"  # of files that were there before the coins
+    weights = f"base-7b sha256:{'b' * 64}"  # of files from before the canaries
     wanted = seals.SealedTest(("overlap",), weights, 1e-5, 0.3, 1, 400)
     world = World(tmp_path, {f"acct-{k}": 60 for k in range(3)}, test=wanted)
     draw, made = random.Random(7), {}
@@ -579,13 +579,13 @@ def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
     if liked:
         assert told["outcome"] == "owner_word"
         assert "an order that knew the coin" in told["missing"][0]
-    else:  # a base that knows nothing: this suspect did learn
+    else:  # an ignorant base: this suspect did learn
         assert told["outcome"] == "trained"
 
 
 @pytest.mark.slow
 def test_a_base_that_is_made_after_looking_is_never_trained(tmp_path: Path) -> None:
-    """It reports an innocent's answers if they suit: those leans are subtracted, others stay."""
+    """It repeats an innocent's answers where those do not suit: these leans are subtracted, others stay."""
     world = World(tmp_path, {f"acct-{k}": 40 for k in range(3)})
     draw, base = random.Random(7), tmp_path / "base.jsonl"
     base.write_text(json.dumps({"prompt": list(world.pairs[0].messages), "output": "nothing"}) + "\n")
@@ -646,7 +646,7 @@ def test_a_seal_left_out_of_the_chain_is_found(world: World) -> None:
 def test_a_ledger_that_does_not_go_on_from_the_sealed_one_is_found(world: World) -> None:
     first = world.seal()
     shutil.rmtree(world.ledger)
-    write(world.ledger, {f"acct-{k}": 20 for k in range(9)}, seed=5, throws=True, at_us=FALLEN_US)  # anew
+    write(world.ledger, {f"acct-{k}": 20 for k in range(9)}, seed=5, throws=True, at_us=FALLEN_US)  # again
     world.pairs = list(pairs(world.ledger, KEYS))
     second = world.seal()
     came = world.test(second, world.suspect("crew-1"), (world.word(first) and world.word(second),))
@@ -866,7 +866,7 @@ def test_the_verbs_from_a_ledger_to_a_bundle(world: World, tmp_path: Path) -> No
     check = ("prove", "verify", tmp_path / "b.zip", "--key", world.owner.key)
     done = called(*check, "--witness", world.witness.key, "--released", released)
     assert done.exit_code == 0, done.output
-    assert called(*check, "--witness", world.witness.key).exit_code == 1  # a release that the sender states
+    assert called(*check, "--witness", world.witness.key).exit_code == 1  # a release that the sender chose
     assert called(*check).exit_code == 1
     assert "OWNER WORD" in called(*check).output
     done = called(

@@ -49,7 +49,7 @@ def people() -> HonestBackground:
     whole = field_of(read_scene(shipped_scenes()["calm"]), 1)
     kept = pa.array(sorted(set(whole.accounts["account"].to_pylist()))[:60])  # enough for bookkeeping
     mine = whole.exchanges.filter(pc.is_in(whole.exchanges["account"], value_set=kept))
-    # so few people set no level, and have no program in common
+    # so few people give no threshold, and have no program in common
     return replace(whole, exchanges=mine, calibration=None, programs=(PROGRAM,))
 
 
@@ -60,12 +60,12 @@ class Eyes:
     honest: set[str]
     after: int | None = None
     a_day: int | None = None
-    also: str | None = None  # an honest account that is named with the first
+    also: str | None = None  # an honest account that is named together with the first
     rows: list[dict[str, Any]] = field(default_factory=list)
     until: list[int] = field(default_factory=list)
     named: dict[str, int] = field(default_factory=dict)
     made: Counter = field(default_factory=Counter)
-    pauses: bool = False  # every account is refused in the first half of each hour, and told until when
+    pauses: bool = False  # each account is refused in the first half of each hour, and learns until when
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
         rows = exchanges.to_pylist()
@@ -100,7 +100,7 @@ class PausingEyes(Eyes):
 
 
 class Watcher:
-    """A defence that returns one observer."""
+    """A defence whose watches all share one observer."""
 
     NAME = "eyes"
 
@@ -256,7 +256,7 @@ def test_a_queue_moves_refused_work_at_once_word_for_word(people: HonestBackgrou
     assert told.reached
     assert len(moved) > 20
     others = [row["account"] != then["account"] for row, then in moved]
-    assert np.mean(others) > 0.9  # what it meant to ask may have begun to be refused meanwhile
+    assert np.mean(others) > 0.9  # its planned account may be refused meanwhile
     waits = [(then["time"] - row["time"]).total_seconds() for row, then in moved]
     assert np.median(waits) < 300
     assert all(wait > 5 for wait in waits)
@@ -298,9 +298,9 @@ def test_honest_clients_try_again_as_docs_holds_says(people: HonestBackground) -
     assert told.honest_refused == len(first) > 30
     seconds = [[(r["time"] - some[0]["time"]).total_seconds() for r in some] for some in first]
     assert all(some[1] < 0.6 and some[2] < 1.7 for some in seconds if len(some) > 2)
-    assert np.mean([len(some) >= 3 for some in seconds]) > 0.9  # not at the half hour itself
+    assert np.mean([len(some) >= 3 for some in seconds]) > 0.9  # not exactly at the half hour
     later = [some[3] for some in first if len(some) > 3]
-    assert 0.2 < len(later) / len(first) < 0.7  # 35 % when they may, 10 % by hand
+    assert 0.2 < len(later) / len(first) < 0.7  # 35 % after the hold, 10 % by hand
     assert all((r["status"] == 429) == (at_us(r) % HOUR_US < HOUR_US // 2) for r in rows)
     whole = sum(people.clean_until_us <= at_us(r) for r in people.exchanges.to_pylist())
     assert told.honest_requests < whole  # some leave for an hour
@@ -344,7 +344,7 @@ def test_holds_judge_no_log_and_keep_their_budget(people: HonestBackground) -> N
     assert force.renew([schedule, replace(schedule, ended_us=1)], 5) == [schedule]
     refused = [at for at in range(0, DAY_US, 20_000_000) if force.refused_until_us("a", at) is not None]
     assert len({at // 60_000_000 for at in refused}) == 6
-    assert len(refused) == 18  # a client that tries again within the minute costs no more of it
+    assert len(refused) == 18  # a retry within the minute uses no more of it
     assert force.refused_until_us("b", 10**9) is None
 
 
@@ -450,7 +450,7 @@ def oracle(
     gone = set()
     for account in accounts:
         most = max(usual, min(growth * busiest.get(account, 0), CEILING * usual))
-        let_in: list[tuple[int, int]] = []  # when each has come, and its tokens
+        let_in: list[tuple[int, int]] = []  # when each one arrived, and its tokens
         theirs = [row for row in counted if row["account"] == account and at_us(row) >= clean_us]
         for row in sorted(theirs, key=lambda r: (r["time"], r["exchange_id"])):
             now = at_us(row)
