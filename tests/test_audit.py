@@ -154,8 +154,7 @@ def test_keys_are_handed_over(store: Store, tmp_path: Path) -> None:
     with store.writing(BEGIN_US + 5) as tx:
         tx.changed = True
         audit.hand_over(tx.db, "ann", "yearly", tx.now_us)
-    # Another process with the old key's file learns of it: the new key's file waits beside it until it is
-    # used.
+    # Another process with the old key's file learns of it: the new key's file waits until it is used.
     note(store, 2)
     assert audit.signer.key != first
     found = sound(store, trusted=[first])

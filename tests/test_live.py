@@ -203,7 +203,7 @@ def test_what_comes_late_is_looked_at_as_if_it_had_come_in_time(
     live.tick(hour_after(log), hour_after(log))
     live.add(log.filter(pa.array(late)))
     known = live.tick(hour_after(log) + 1, hour_after(log))
-    assert known.scanned.exchanges < len(log)  # not at once: looks are dear
+    assert known.scanned.exchanges < len(log)  # not at once: evaluations are expensive
     known = live.tick(hour_after(log) + HOUR_US, hour_after(log))
     assert live.too_late == 0
     assert texts(known) == texts(whole)
@@ -293,7 +293,7 @@ def test_a_follower_is_named_with_its_third_exchange_and_nobody_else_is(
     assert "newcomer" not in known.campaigns[0].accounts  # provisional
     later = START_US + 201 * HOUR_US
     known = live.tick(later, later)
-    assert "newcomer" in known.campaigns[0].accounts  # the full look's own rule agrees
+    assert "newcomer" in known.campaigns[0].accounts  # the full evaluation's own rule agrees
     assert not {"bystander", "tries"} & set(known.campaigns[0].accounts)
     assert known.followers == ()
 
@@ -361,7 +361,7 @@ def test_the_id_of_a_lead_stays_when_the_accounts_of_its_first_look_are_forgotte
         sizes += [frozenset(lead.accounts) for lead in found]
     (alarm,) = (a for a in live._states[-1].alarms if a.first_account in theirs)
     assert len(sizes) >= 5
-    assert any(alarm.first_account not in names for names in sizes)  # it is gone, and the id stays
+    assert any(alarm.first_account not in names for names in sizes)  # that account left, and the id stays
     assert len(ids) == 1
 
 
@@ -485,7 +485,7 @@ def test_a_kept_log_is_the_log_of_what_it_keeps(
         if data.draw(st.booleans()):
             kept.merged()
         if data.draw(st.booleans()):
-            kept.store(folder)  # and what is stored later goes on from it
+            kept.store(folder)  # later data is stored after it
     before = START_US + forget * HOUR_US
     kept.forget(before)
     found = kept.merged()
@@ -539,13 +539,13 @@ def test_a_clock_that_stood_ahead_blinds_nobody_once_it_is_put_right(
     live.tick(wrong + HOUR_US, wrong + HOUR_US)
     live.add(between(log, wrong + HOUR_US, end))
     result = live.tick(end, end)
-    if days_ahead == 60:  # what was before is forgotten, and that is said
+    if days_ahead == 60:  # earlier data is forgotten, and that is reported
         assert live.exchanges == len(between(log, wrong + HOUR_US, end))
         assert result.window is not None
         assert result.window.short
         assert live.window.dropped == len(
             between(log, wrong, wrong + HOUR_US)
-        )  # came before it was put right
+        )  # arrived before the clock was corrected
     else:
         assert texts(result) == texts(whole)
     assert live.too_late == 0
@@ -610,13 +610,13 @@ def in_files(many: int) -> LiveScan:
 def test_a_state_with_its_rows_apart_is_whole_or_refused(tmp_path: Path) -> None:
     path, rows = tmp_path / "live.npz", tmp_path / "live.rows"
     live = in_files(40)
-    live.save(path)  # as a version before this one wrote it: it is taken up
+    live.save(path)  # as an earlier version wrote it: it is still read
     live = LiveScan.load(path, OPTIONS, keep=live.keep)
     live.save(path, rows_apart=True)
     (first,) = rows.iterdir()
     live.add(STEADY.slice(40, 4))
     live.save(path, rows_apart=True)
-    assert first in list(rows.iterdir())  # what is stored is not written again
+    assert first in list(rows.iterdir())  # stored data is not written again
     assert len(list(rows.iterdir())) == 2
     again = LiveScan.load(path, OPTIONS, keep=live.keep)
     for name, column in live._kept.arrays().items():
@@ -699,7 +699,7 @@ def test_where_the_disk_is_full_the_oldest_go_and_it_is_said_until_there_is_room
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     live = in_files(400)
-    hour = START_US + 400 * HOUR_US  # all of it is before
+    hour = START_US + 400 * HOUR_US  # all of it lies before
     assert live.tick(hour, hour).window is None
     disk = os.statvfs_result((4096, 4096, 1000, 10, 10, 0, 0, 0, 0, 255))
     monkeypatch.setattr("os.fstatvfs", lambda _: disk)
@@ -711,14 +711,14 @@ def test_where_the_disk_is_full_the_oldest_go_and_it_is_said_until_there_is_room
     assert 100 <= live.exchanges < 400
     newest = build(STEADY.slice(0, 480).to_batches(), SKETCHER)["id"][-live.exchanges :]
     np.testing.assert_array_equal(live._kept.log["id"], newest)
-    live.add(STEADY.slice(480, 60))  # it goes on with what memory holds
+    live.add(STEADY.slice(480, 60))  # it continues with what memory holds
     known = live.tick(hour + HOUR_US, hour + HOUR_US)
     assert known.scanned.exchanges == live.exchanges >= 100
     held = live.exchanges
     monkeypatch.undo()
     live.add(STEADY.slice(540, 80))
     assert live.tick(hour + 2 * HOUR_US, hour + 2 * HOUR_US).scanned.exchanges == held + 80
-    assert live.short_of_disk  # until what was let go is beyond what is needed
+    assert live.short_of_disk  # until the dropped part is older than what is needed
 
 
 @pytest.mark.slow
@@ -788,7 +788,7 @@ def test_what_is_carried_means_the_same_in_a_log_with_other_codes(
     assert stored == CarriedScan(alarms=told, owner=owner)
     again = there.saved(there.alarms(stored.alarms, stored.owner))
     assert again == (told, owner)
-    before = json.loads(msgspec.json.encode(told))  # by a version that did not keep what was tested
+    before = json.loads(msgspec.json.encode(told))  # by a version that did not store the tested counts
     for one in before:
         del one["tested"]
     old = msgspec.json.decode(json.dumps(before), type=tuple[SavedAlarm, ...])
@@ -899,7 +899,7 @@ def test_what_comes_older_than_memory_is_counted_for_as_long_as_it_matters() -> 
     assert "used for nothing" in watched_daily(live, punctual, 6, 6).cannot_claim[1]
     assert live.window.dropped == early.sum()
     watched_daily(live, punctual, 12, 7)
-    assert live.window.dropped == 0  # ten days on it does not matter any more
+    assert live.window.dropped == 0  # ten days later it is irrelevant
 
 
 def test_the_owner_says_what_was_never_captured() -> None:

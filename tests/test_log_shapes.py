@@ -277,7 +277,7 @@ class TestBedrockBodies:
             output={"outputBodyS3Path": f"{self.PATH}_output.json.gz", "outputTokenCount": 3},
         )
         hour = tmp_path / "log" / "08"
-        write(hour.parent / "09" / "late.json", record)  # the bodies stand in a folder before it
+        write(hour.parent / "09" / "late.json", record)  # the bodies are in a folder before it
         body = {"messages": [{"role": "user", "content": [{"text": "Long?"}]}], "time": AT, "account": "x"}
         answer = [
             {"contentBlockDelta": {"delta": {"text": text}}} for text in ("Long", " answer")
@@ -480,7 +480,7 @@ def test_clickhouse_s_rows_as_lists_under_their_names(tmp_path, types):
     assert rejects.count == 1
 
 
-NO_REQUESTS = {  # learned from their sources: one-api's model/log.go, LibreChat's message schema
+NO_REQUESTS = {  # as in their source code: one-api's model/log.go, LibreChat's message schema
     "one-api": {"id": 1, "user_id": 7, "created_at": 1772438401, "content": "x0.5", "username": "a",
                 "token_name": "t", "model_name": "m", "quota": 9, "prompt_tokens": 9},
     "LibreChat": {"messageId": "m", "conversationId": "c", "isCreatedByUser": True, "text": "Inside?",
@@ -578,7 +578,7 @@ def test_a_portal_s_csv_is_told_by_the_values_of_its_first_row(tmp_path):
     assert (found["account"], found["status"], found["prompt"]) == ("/S/X", 200, None)
 
 
-SERVERS = {  # what is in no such log, and is said
+SERVERS = {  # what no such log contains, which is reported
     "vLLM": "INFO 03-02 08:00:01 [logger.py:40] Received request chatcmpl-1: prompt: '{\"a\"', params: x",
     "Ollama": '[GIN] 2026/03/02 - 08:00:01 | 200 |  1.5s |  127.0.0.1 | POST     "/api/chat"',
     "llama.cpp": 'srv  log_server_r: request:  {"messages":[{"role":"user","content":"x"}]}',

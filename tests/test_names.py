@@ -20,7 +20,7 @@ MOST_PARTICIPLES = 76
 MOST_TIME_UNITS = 19
 
 PARTICIPLE = re.compile(r"(ed|en|own|aid|old|ade|one|ought|eld|eft|ook|ound)$")
-NO_PARTICIPLES = {  # nouns and verbs that end alike
+NO_PARTICIPLES = {  # nouns and verbs with the same endings
     "token", "seed", "feed", "open", "reopen", "hold", "look", "embed", "need", "screen",
     "children", "threshold", "fold", "round", "bound", "sound", "zone", "clone", "hook", "book",
     "grade", "trade", "shade", "speed", "listen", "shorten", "flatten", "exceed", "proceed",

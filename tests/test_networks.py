@@ -143,7 +143,7 @@ def test_ranges_that_overlap_in_part_are_cut(tmp_path: Path) -> None:
         ("1.0.0.0/24\t4294967296", "beyond 4294967295"),
         ("0.0.0.0/0\t5", "more addresses than any system has"),
         ("2000::/3\t5", "more addresses than any system has"),
-        ("::/8\t5", "more addresses than any system has"),  # all of IPv4 lies in it
+        ("::/8\t5", "more addresses than any system has"),  # it contains all of IPv4
         ("::fffe:0:0/95\t5", "more addresses than any system has"),
         ("::\t::1:0:0:0\t5", "more addresses than any system has"),
         ("1.0.0.0/24\t" + "9" * 5000, ""),

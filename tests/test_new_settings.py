@@ -119,7 +119,7 @@ def test_one_source_with_an_honest_explanation_is_not_named(
     users = set(newcomers(crowd, 12, own_subjects=False, record=record, **columns))
     result = scanned(crowd)
     assert not named_accounts(result)
-    # users of templates among the people are leads by content: texts of invented words cling to nobody
+    # users of templates among the people are leads by content: invented words depend on no account
     assert any(lead in one.text for one in result.leads if users.intersection(one.accounts)) == bool(lead)
 
 

@@ -18,14 +18,14 @@ def run(tmp_path: Path, *words: str) -> list[dict[str, Any]]:
     out = tmp_path / "runs.jsonl"
     said = [sys.executable, str(FACTORY), "--runs", str(RUNS), "--out", str(out), *words]
     done = subprocess.run(said, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 1, done.stderr  # twelve runs never bound a rate by .2 %
+    assert done.returncode == 1, done.stderr  # twelve runs cannot bound a rate by .2 %
     told = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert len(told) == RUNS
     assert sum(one["pairs"] for one in told) > 20 * RUNS
     for one in told:
         assert one["coins"] >= one["pairs"] > 8
         for name, p in one["alone"].items():
-            assert p <= one["p"][name]  # what comes to nothing counts against
+            assert p <= one["p"][name]  # missing results count against it
     return told
 
 

@@ -155,7 +155,7 @@ def test_what_a_request_does(method: str, target: str, expected: str | None) -> 
     ("target", "passes"),
     [
         ("/v1/chat/completions/chatcmpl-7", True),
-        ("/v1/chat/completions/run", False),  # no id: what it does nobody knows
+        ("/v1/chat/completions/run", False),  # no id: its effect is unknown
         ("/v1/threads/search", False),
         ("/v1/conversations/items", False),
         ("/v1/responses/batch/cancel", False),
@@ -321,7 +321,7 @@ def test_a_spent_budget_and_a_ban_hold_up_no_listing() -> None:
         ):  # fmt: skip
             assert ask(g, method, path, None if method in ("GET", "DELETE") else SAY)[0] == 200, path
         status, said = ask(g, "POST", "/v1/threads/t/runs", {"assistant_id": "a"})
-        assert (status, said["error"]["code"]) == (403, "model_not_allowed")  # nobody knows which model
+        assert (status, said["error"]["code"]) == (403, "model_not_allowed")  # the model is unknown
 
 
 ANSWERS = {
@@ -376,7 +376,7 @@ def test_lines_of_json_are_counted_cut_and_looked_into() -> None:
         answer(*lines, last)
         whole = httpx.post(g.url + "/api/generate", json=body, headers=g.auth)
         assert whole.content == up.answer[1], whole.content
-        with pytest.raises(httpx.HTTPError):  # ten are left: the rest is cut
+        with pytest.raises(httpx.HTTPError):  # ten tokens are left: the rest is cut
             httpx.post(g.url + "/api/generate", json=body, headers=g.auth)
         assert httpx.post(g.url + "/api/generate", json=body, headers=g.auth).status_code == 429
 

@@ -47,7 +47,7 @@ def test_it_is_a_rank_among_the_accounts_that_no_finding_names() -> None:
         assert (tie.carrying, tie.sent, tie.as_strong) == (10, 10, 0)
         assert tie.markers >= 2
         assert tie.p_value == 1 / (tie.unnamed + 1)
-        assert 30 <= tie.unnamed <= 40  # those that were active since
+        assert 30 <= tie.unnamed <= 40  # accounts active since then
 
 
 def test_wording_that_too_few_others_of_the_group_share_ties_nobody() -> None:

@@ -148,7 +148,7 @@ def test_by_unlinking_just_before(mine: World) -> None:
     number = asked_step(mine, "paul", NOW + 1)
     link(mine.store, ["paul", "p.smith"], False, who="root", why="no", now_us=NOW + 2)
     assert refused(mine, number, own)
-    assert not refused(mine, asked_step(mine, "paul", NOW + 3), own)  # on record, and asked for after it
+    assert not refused(mine, asked_step(mine, "paul", NOW + 3), own)  # on record, and requested after it
 
 
 def test_nobody_says_of_themselves_that_they_are_two(mine: World) -> None:
@@ -288,7 +288,7 @@ def test_a_stolen_table_cannot_be_tried_with_a_list_of_addresses(tmp_path: Path,
         plain = mark_digest(IdentityMark.ADDRESS, "paul@corp.example")
         put_plain(made.store, "paul", "paul@corp.example")
         put_plain(made.store, "gone", "else@corp.example")
-        people.set_address(made.store, "pia", "P.Aul@corp.example", NOW)  # not his
+        people.set_address(made.store, "pia", "P.Aul@corp.example", NOW)  # another person's
         assert rows_of(made.store)["gone"] != [], "marks of before are kept"
         with made.store.writing(NOW) as tx:
             remember(tx, "x.y", IdentityMark.ADDRESS, "Paul@corp.example")
@@ -311,7 +311,7 @@ def test_a_stolen_table_cannot_be_tried_with_a_list_of_addresses(tmp_path: Path,
         assert key.hex() not in sealed
         trail = made.store.trail
         assert isinstance(trail, Audit)
-        with made.store.writing(NOW) as tx:  # another audit key takes over, and the marks stay comparable
+        with made.store.writing(NOW) as tx:  # another audit key is used, and the marks stay comparable
             trail.hand_over(tx.db, "root", "yearly", NOW)
             tx.changed = True
         trail.take_over()
@@ -374,7 +374,7 @@ def test_who_has_left_is_forgotten_once_nobody_can_appeal(tmp_path: Path, engine
             forget(later)
         requested_steps.refuse(made.store, number, "pia", "no", NOW)
         assert "paul" in rows_of(made.store)
-        with made.store.writing(NOW) as tx:  # the name on the machine, by which he goes on
+        with made.store.writing(NOW) as tx:  # the name on the machine, which he uses from now on
             remember(tx, "p.k", IdentityMark.ADDRESS, "paul@corp.example")
         handling.note(made.store, case.id, "seen again", who="p.k", now_us=later)
         with pytest.raises(CaseError, match=r"p\.k. had a part"):

@@ -103,7 +103,7 @@ def test_a_plain_request_gives_the_row_that_reading_by_pieces_gives(
         assert one == other, body
     assert rows.batch(in_one).equals(rows.batch(by_pieces))
     plain = sum(plain_chat(body, path) is not None for body in bodies)
-    assert plain > 40 or path not in PATHS[:2], plain  # else nothing was compared
+    assert plain > 40 or path not in PATHS[:2], plain  # otherwise nothing was compared
 
 
 def test_what_usual_clients_send_is_plain() -> None:

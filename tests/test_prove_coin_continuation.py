@@ -103,7 +103,7 @@ def test_cuts_know_no_order_and_lie_after_as_many_words_in_both(one: str, other:
 
 def test_what_is_the_same_is_not_asked_about() -> None:
     assert leans.cuts(["the same", "the same"], 8) == []
-    assert leans.cuts(["it is", "it is so"], 8) == []  # nothing differs where both have a word
+    assert leans.cuts(["it is", "it is so"], 8) == []  # no difference where both have a word
     assert leans.valued("continuation", {}, ["it is", "it is so"], 1, 8) == (0.0, 0.0)  # a tie, not a gap
     (fork,) = leans.cuts(["go left", "go right"], 8)
     assert (fork.begun, fork.rests) == ("go", ((0, " left"), (1, " right")))  # one question for both
@@ -134,7 +134,7 @@ def hash_of(text: str) -> int:
         ("sat, then left", "the cat", " sat. Then", 1),
         ("", "the cat", " sat", 0),
         ("I cannot help with that.", "the cat", " sat", 0),
-        ("the cat sat on", "the cat", " sat on it", 2),  # repeats the beginning, then goes on
+        ("the cat sat on", "the cat", " sat on it", 2),  # repeats the beginning, then continues
         ("the cat", "the cat", " sat", 0),  # an echo
         ("Your answer to this begins", "the cat", " sat", 0),
         (" sat" * 50_000, "the cat", " sat sat", 2),
@@ -159,7 +159,7 @@ def test_what_is_missing_of_a_pair_is_not_chosen_from() -> None:
         )
         assert leans.continuation_values(told | {name: ["x"]}, answers, 2, 2) is None
         assert leans.continuation_values(told | {name: ["x", "y", "z"]}, answers, 2, 2) is None
-    assert leans.continuation_values(told, answers, 2, 3) is None  # other places than those that were asked
+    assert leans.continuation_values(told, answers, 2, 3) is None  # other places than the requested ones
     assert (
         leans.continuation_values({n: [[["a", -1.0]]] for n in told}, answers, 2, 2) is not None
     )  # likeliest tokens
@@ -254,7 +254,7 @@ def test_a_student_that_only_speaks_is_found_and_the_control_is_not(tmp_path: Pa
     assert {row.name: row.p_value for row in done.evidence.rows}["other"] > 0.01
     assert len(suspect.asked) <= queries("continuation", 1, 4) * 120
     told = json.loads((tmp_path / "out" / "protocol.dsse.json").read_text())
-    assert told["payload"]  # signed before it was asked
+    assert told["payload"]  # signed before any question
 
 
 @pytest.mark.slow
@@ -289,9 +289,7 @@ def test_a_suspect_that_does_not_go_on_is_not_cleared(tmp_path: Path, way: str) 
 @pytest.mark.slow
 def test_not_shown_needs_the_power_of_the_statistic_that_was_used(tmp_path: Path) -> None:
     found = write(tmp_path / "ledger", {"a": 60})
-    loud = put_to(
-        tmp_path, Speaker([]), found, effect=5.0, places=8
-    )  # what is looked for is the tester's own choice
+    loud = put_to(tmp_path, Speaker([]), found, effect=5.0, places=8)  # the tester chooses what to look for
     assert outcome((loud.evidence,)) is Outcome.INDETERMINATE
     assert "more: this is not enough to tell" in loud.evidence.power
     for statistic in ("likelihood", "continuation"):
@@ -303,7 +301,7 @@ def test_not_shown_needs_the_power_of_the_statistic_that_was_used(tmp_path: Path
         assert "coins" in few.words
     assert power_of("continuation", None, 10**6, 1e-5).enough
     assert not power_of("continuation", None, 10**6, 1e-5, places=7).enough  # weaker than what was measured
-    assert not power_of("continuation-by-prompt", 0.5, 10**6, 1e-5).enough  # never measured: clears nobody
+    assert not power_of("continuation-by-prompt", 0.5, 10**6, 1e-5).enough  # never measured
 
 
 # --- sealed, from the questions to the verdict -----------------------------------------------------------
@@ -466,7 +464,7 @@ def test_a_ratio_is_sealed_tested_and_computed_again_by_the_stand_alone_checker(
     done = subprocess.run(checked, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     told = json.loads(came.proof.read_text())
-    for one in told["measured_base"].values():  # a base's numbers are part of what is computed
+    for one in told["measured_base"].values():  # a base's numbers are part of the computation
         one[0], one[1] = one[1], one[0]
     found = checker.proof.examine(told, world.owner.key, world.trust(), checker.parts)
     assert found.actors["rogue"]["p"] != proof.examined.actors["rogue"]["p"]
@@ -500,7 +498,7 @@ def test_places_and_prompts_are_the_seals_and_not_chosen_after_looking(world: Se
     other = world.outputs(world.questions("--each-account", "--places", "5"), suspect)
     came = world.test(sealed, other, disclose=("rogue",))
     assert came.tested[1].name == "rogue"
-    assert min(one.p_value for one in came.tested) > 0.999  # what is not there counts against
+    assert min(one.p_value for one in came.tested) > 0.999  # missing measurements count against it
     assert came.evidence.powered is False
     with pytest.raises(ProveError, match="the seal has continuation"):
         world.test(sealed, other, "prompted", statistic="continuation-by-prompt")
@@ -520,7 +518,7 @@ def test_places_and_prompts_are_the_seals_and_not_chosen_after_looking(world: Se
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda told: [one.pop(next(iter(one))) for one in told.values()],  # what does not suit, left out
+        lambda told: [one.pop(next(iter(one))) for one in told.values()],  # the unsuitable ones, omitted
         lambda told: [one.update({name: said * 2 for name, said in one.items()}) for one in told.values()],
         lambda told: told.clear(),
     ],
@@ -562,7 +560,7 @@ def test_a_suspect_that_refuses_a_sealed_test_is_not_cleared(world: SealedWorld)
     for name in list(half._said)[20:]:
         del half._said[name]
     came = world.test(sealed, half)
-    assert came.tested[0].n > 40  # what is missing counts against
+    assert came.tested[0].n > 40  # missing measurements count against it
     assert came.tested[0].measured < 20  # and shows no power
     assert outcome((came.evidence,)) is Outcome.INDETERMINATE
     assert "not enough to tell" in came.evidence.power
@@ -647,7 +645,7 @@ def test_an_endpoint_is_asked_in_its_own_way_and_once(
 ) -> None:
     manners = Manners("m", prefill=way, concurrency=1)
     first = Endpoint(api, manners, tmp_path / "a.db", weighs=False).continuations(BEGUN, 2, silent)
-    assert len(Api.seen) == 4  # two questions, two samples: one that is asked twice over is asked once
+    assert len(Api.seen) == 4  # two questions, two samples: a repeated one is sent once
     assert first["p@2.0"] == first["q@2.0"]
     assert all(len(said) == 2 for said in first.values())
     begun = [sent for sent in Api.seen if len(sent["messages"]) == 2]
@@ -708,7 +706,7 @@ def test_the_verb_asks_an_endpoint_and_says_how_many_more_are_needed(world: Seal
     ]
     asked = [*words, *where, *folder, "--places", "2", "--most", "8", "--samples", "2", "--draws", "999"]
     done = CliRunner().invoke(app, asked)
-    assert done.exit_code == 2, done.output  # it says nothing that either answer says
+    assert done.exit_code == 2, done.output  # it has no text of either answer
     assert "leans to neither answer" in done.output
     assert {sent["max_tokens"] for sent in Api.seen} == {16}
     assert len(Api.seen) <= 16 * queries("continuation", 2, 2)

@@ -118,11 +118,11 @@ def test_served_answers_are_drawn_again_from_their_seeds(weights: str) -> None:
     assert seeded_draws(served, Seeded(weights), 4, "ab" * 32, silent) == (fresh, again)
     assert (
         seeded_draws(served, Seeded(weights), 4, "cd" * 32, silent)[0] != fresh
-    )  # by the log, not by choice
+    )  # by the log, not by selection
     assert len(again) == (30 if weights == "one" else 0)
     student = Learned({one.id: one.answer for one in served})
     found = blocks(served, fresh, {}, "overlap", student, 1, silent, again)
-    if weights == "another":  # what was served cannot be shown: a perfect student is not found
+    if weights == "another":  # the served texts cannot be reproduced: a perfect student is not found
         with pytest.raises(ProveError, match="nothing can be said"):
             evidence(found, "overlap", "s", 1e-3, "")
         return
@@ -176,7 +176,7 @@ def test_prompts_chosen_by_their_answers_show_in_the_base() -> None:
     assert not told.found()
     assert not told.confounds[-1].clear
     assert "teacher itself leans" in told.confounds[-1].found
-    served = [replace(one, answer=fresh[one.id].pop()) for one in served]  # as nobody chose them
+    served = [replace(one, answer=fresh[one.id].pop()) for one in served]  # since nobody selected them
     assert test(Likes("teacher")).confounds[-1].clear
 
 

@@ -123,13 +123,13 @@ def test_pairs_that_get_lost_where_they_do_not_suit_convict_nobody(tmp_path: Pat
     held = list(pairs(owner.ledger, KEYS))
     assert len(held) > MANY / 3
     towards = [leans.overlap(liked(pair), served(pair), min(a.text for a in pair.answers)) for pair in held]
-    assert leans.tail(towards)[2] < 1e-20  # what the pairs alone come to
+    assert leans.tail(towards)[2] < 1e-20  # the p-value of the pairs alone
     came = owner.test(owner.seal(), owner.suspect(liked))
     (row,) = came.tested
     assert (row.pairs, row.unpaired) == (MANY, MANY - len(held))
     assert row.p_value > 0.05
     found = owner.examined(came)
-    assert found.holds  # nothing is wrong: the innocent is just not found
+    assert found.holds  # all is valid: the innocent is just not found
     assert found.unpaired == MANY - len(held)
     assert found.actors["crew"]["p"] == row.p_value
     assert not came.evidence.found()
@@ -173,7 +173,7 @@ def test_the_lines_of_the_throws_cannot_be_kept_back(tmp_path: Path) -> None:
         without(told, lambda leaf: leaf["kind"] == "throw" and leaf["n"] == owner.made[0].number)
 
     assert owner.examined(came).holds
-    assert owner.examined(came, all_throws).wrong  # coins without a pair are not disclosed any more
+    assert owner.examined(came, all_throws).wrong  # canaries without a pair are no longer disclosed
     assert owner.examined(came, one_throw).wrong
     whole = Owner(tmp_path / "whole", unpaired, lambda pair: False)
     came = whole.test(whole.seal(), whole.suspect(served))

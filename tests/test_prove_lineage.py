@@ -99,7 +99,7 @@ def test_a_rank_is_uniform_or_larger_under_its_null(kins: int) -> None:
     rows = np.ones(len(kin), bool)
     p = []
     for _ in range(1500):
-        level = rng.normal(size=kins)  # kin resemble each other
+        level = rng.normal(size=kins)  # models of one family resemble each other
         null = np.repeat(level, sizes) + 0.3 * rng.normal(size=len(kin))
         p.append(rank_among(rng.normal() + 0.3 * rng.normal(), null, kin, rows).p_value)
     for alpha in (0.05, 0.1, 0.25, 0.5):
@@ -234,7 +234,7 @@ def test_an_innocent_that_was_taught_is_doubted(lineage: Lineage) -> None:
 
 @pytest.mark.slow
 def test_a_pupil_between_them_is_seen(lineage: Lineage) -> None:
-    grand = Made("ada-8b", "adaown", own=0.75)  # it says what ada-7b says on its own
+    grand = Made("ada-8b", "adaown", own=0.75)  # it answers as ada-7b does, independently
     pool = pool_of(
         [*(m for m in WORLD if m.name != "ada-7b"), Made("ada-7b", "adaown", 0.5, "ash", 0.4), grand]
     )
@@ -349,7 +349,7 @@ def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, raw
     path = tmp_path_factory.mktemp("raw") / "x.jsonl"
     good = b'{"model": "a", "prompt_id": "1", "output": "x"}\n'
     path.write_bytes(good + raw)
-    with pytest.raises(ProveError):  # one answer is too few, whatever follows
+    with pytest.raises(ProveError):  # one answer is too few, whatever else is there
         read_pool([path])
     for suffix, read in ((".parquet", lambda p: read_pool([p])), (".toml", lambda p: read_lineage([p]))):
         other = path.with_suffix(suffix)

@@ -27,8 +27,8 @@ from test_prove_report import row
 from test_prove_seal import RELEASED, World
 from test_prove_verdict import FOUND, LEAD, RANK, coin, signed
 
-MOST_S = 10.0  # of a check; most take 0.03 s
-SENDERS = ("released", "stamp", "witnesses")  # of a proof: nothing follows from them for who trusts none
+MOST_S = 10.0  # per check; most take 0.03 s
+SENDERS = ("released", "stamp", "witnesses")  # in a proof: without trust, nothing follows from them
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def signed_anew(world: World, files: dict[str, bytes], name: str, data: bytes) -
         made["README.txt"] = report.readme(told).encode("utf-8", "backslashreplace")
         made["report.html"] = checker.page_of(checker.FilesInMemory(made), world.owner.key)
         manifest = bundle._manifest(made, told, world.owner)
-    except checker.CANNOT:  # no page can be made of it: the old one stays
+    except checker.CANNOT:  # no page can be made of it: the old one is kept
         manifest = bundle._manifest(made, json.loads(files["verdict.json"]), world.owner)
     return made | {bundle.MANIFEST: manifest}
 
@@ -212,7 +212,7 @@ def test_compiled_code_beside_the_checker_is_not_run(
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout
     assert "README.txt: is not the file that was signed" in done.stdout
-    (pyc.parent / "letter.html").write_text("Affirmed on appeal.")  # the folder hides no other file
+    (pyc.parent / "letter.html").write_text("Affirmed on appeal.")  # the folder contains no hidden file
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert "__pycache__/letter.html: is not in the manifest" in done.stdout
 

@@ -159,5 +159,5 @@ def test_what_a_model_says_most_often_is_compared_most_often(tmp_path: Path) -> 
     rows = [{"prompt_id": str(i), "outputs": [f"usual {i}"] * 9 + [f"rare {i}"]} for i in range(400)]
     pool = read_pool([rows_in(tmp_path / "s.jsonl", *rows)])
     rare = sum(told[0].startswith("rare") for told in pool.answers["s"].values())
-    assert 15 <= rare <= 70  # 40 expected; the binomial leaves these bounds once in a million
+    assert 15 <= rare <= 70  # 40 expected; the binomial exceeds these bounds once in a million
     assert read_pool([rows_in(tmp_path / "s.jsonl", *reversed(rows))]) == pool

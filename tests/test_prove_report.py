@@ -147,7 +147,7 @@ def test_an_owner_who_signs_other_words_is_found_out(
     edit(told)
     try:
         forged = sign_anew(made[0], whole, told)
-    except (KeyError, TypeError, ValueError):  # no page can be made of it: the old one stays
+    except (KeyError, TypeError, ValueError):  # no page can be made of it: the old one is kept
         forged = {n: d for n, d in whole.items() if n != bundle.MANIFEST}
         forged["verdict.json"] = json.dumps(told).encode()
         forged[bundle.MANIFEST] = bundle._manifest(forged, told, made[0].owner)

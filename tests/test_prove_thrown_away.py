@@ -148,7 +148,7 @@ def leave_workers_out(fleet: Fleet) -> list[float]:
     return kept
 
 
-ATTACKS: dict[str, tuple[Callable[[Fleet], list[float]], int, bool]] = {  # coins at naming's run; closed
+ATTACKS: dict[str, tuple[Callable[[Fleet], list[float]], int, bool]] = {  # canaries at naming; closed
     "files": (throw_files_away, 0, True),
     "copies": (run_again, 0, True),
     "ends": (cut_ends_off, COINS, False),
@@ -181,7 +181,7 @@ def test_a_gateway_that_stopped_or_goes_on_proves_as_before(tmp_path: Path) -> N
         assert proof.examined.holds, proof.examined
         assert came.tested[0].pairs == coins
         assert came.evidence.found()
-        fleet.run(COINS, closed=True, after_s=3600)  # what falls in later files counts for nothing
+        fleet.run(COINS, closed=True, after_s=3600)  # canaries in later files count for nothing
         came, proof = fleet.tested(fleet.suspect("crew-0"))
         assert (proof.examined.holds, came.tested[0].pairs) == (True, coins)
 

@@ -396,7 +396,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_the_bundle_checks_itself_with_the_standard_library(made: tuple[Path, TrailSigner]) -> None:
     place, signer = made
     told = run(place / "b", "--key", signer.key)
-    assert told.returncode == 1, told.stdout + told.stderr  # counts that nobody can compute again
+    assert told.returncode == 1, told.stdout + told.stderr  # counts that nobody can recompute
     assert "VERDICT: SOUND" not in told.stdout
     answers = [line.partition(":")[2].split(":")[0].strip() for line in told.stdout.splitlines()[-4:-1]]
     assert answers == ["yes", "yes", "NO"]

@@ -292,7 +292,7 @@ def test_an_account_that_copies_a_client_sends_what_its_users_do(field: HonestBa
         }
         calls = {(h.who.donor.user_agent, h.who.donor.stream) for h in market.held.values()}
         assert calls == {("Quill/1.0", True), ("Quill/1.1", True)}
-        assert len({h.who.donor.payment for h in market.held.values()}) > 10  # the rest stays its own
+        assert len({h.who.donor.payment for h in market.held.values()}) > 10  # the rest keep their own
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_drawn_settings_are_those_of_honest_accounts(field: HonestBackground) ->
     assert {limit for _, limit, _ in drawn.values()} > {None, 8192}
     assert {t.item is None for t in tries if t.model == "mira-think"} == {False}
     assert {t.item is None for t in tries if t.model != "mira-think"} == {True}
-    assert len({t.prompt for t in tries}) == len(tries)  # worded anew
+    assert len({t.prompt for t in tries}) == len(tries)  # reworded
 
 
 @settings(max_examples=50)
@@ -353,7 +353,7 @@ def test_a_cell_has_a_subject_where_one_is_large_enough(field: HonestBackground)
     large = {topic for topic, n in Counter(topics).items() if topic and n >= 50}
     of = [{topics[i] for i in cell} for cell in cells]
     assert [some for some in of if some & large] == [{topic} for some in of for topic in some & large]
-    assert len(list(subjects(["no words", "as short"], 20, 1))) == 2  # fewer than were asked for
+    assert len(list(subjects(["no words", "as short"], 20, 1))) == 2  # fewer than requested
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ def odd_one(crowd: Crowd, rng: random.Random) -> None:
 
 
 def one_frame(crowd: Crowd, rng: random.Random) -> None:
-    for k in range(0, 24, 2):  # what two honest people come to share is the measure
+    for k in range(0, 24, 2):  # the threshold is what two honest people share
         shared = sentence(rng, 20)
         for n in range(6):
             crowd.says(f"user-{k + n % 2:02}", 24 * 4 + 10 + n, f"{shared} {sentence(rng, 10)}")
@@ -96,10 +96,10 @@ def one_frame(crowd: Crowd, rng: random.Random) -> None:
 
 
 POOL = {f"pool-{k:02}" for k in range(30)}
-CATCHES = {  # name -> what is added, who did it, how many others may be named beside
+CATCHES = {  # name -> what is added, who did it, how many others may be named too
     "volume": (burst, {"user-07"}, 2),
     "prada": (mutants, {"maker"}, 0),
-    "mmd_window": (another_subject, POOL, 50),  # the test sees windows: whom it names is a guess
+    "mmd_window": (another_subject, POOL, 50),  # the test sees windows: it can only guess the accounts
     "isolation_forest": (odd_one, {"odd"}, 0),
     "prefix": (one_frame, POOL, 0),
 }
@@ -311,7 +311,7 @@ def expected_depth(points: list[float], x: float, least: int = 1) -> float:
 def test_a_forest_has_the_depths_that_are_expected() -> None:
     line = [0.0, 1.0, 1.2, 1.5, 7.0]
     forest = grow(np.array(line)[:, None], seed=1, trees=4000)
-    # trees are cut at depth 3; a leaf of two there counts one more, which is what it would have grown
+    # trees are cut at depth 3; a leaf of two there counts one more, for its further growth
     for x, depth in zip(line, forest.depths(np.array(line)[:, None]), strict=True):
         assert depth == pytest.approx(expected_depth(line, x), abs=0.05)
     assert forest.depths(np.array([[7.0]]))[0] < forest.depths(np.array([[1.2]]))[0]
@@ -411,7 +411,7 @@ def test_steps_and_one_scan_name_the_same_accounts_at_the_same_hours() -> None:
     expected = {account: when for case in once.cases for account, when in case.named_at_us.items()}
     assert len(planted & at.keys()) >= 30
     assert at.keys() >= expected.keys()
-    assert len(at.keys() - expected.keys()) <= 2  # named in passing
+    assert len(at.keys() - expected.keys()) <= 2  # named for a short time
     assert all(at[account] <= when for account, when in expected.items())
 
 
@@ -420,7 +420,7 @@ def test_firm_accounts_are_some_of_those_that_are_named() -> None:
     crowd = Crowd(0)
     honest(crowd, 250, 9.0, 5)
     planted = frozenset(pool(crowd, "p", begin_day=5.5, each=16))
-    for row in crowd.rows:  # four behind one network: wording and settings alone make nobody firm
+    for row in crowd.rows:  # four behind one network: wording and settings alone make no account firm
         if row["account"] in planted:
             row["client_ip"] = f"198.51.{int(row['client_ip'].split('.')[2]) // 4}.9"
     table, accounts = crowd.table(), crowd.accounts()

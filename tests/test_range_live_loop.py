@@ -67,13 +67,13 @@ def test_a_campaign_is_named_and_blocked_while_it_asks_and_nobody_else_is(tmp_pa
     # innocents
     assert (arm.honest_named, arm.honest_touched, arm.honest_refused) == (0, 0, 0)
     assert arm.honest_exchanges > 100
-    # what got out is right, and all of it lies there
+    # what was disclosed is right, and all of it is there
     rows = [json.loads(line) for line in (tmp_path / "run" / "block" / TAKEN).read_text().splitlines()]
     assert len(rows) == arm.out
     assert all(row["answer"].isdigit() and row["reasoning"].startswith("first ") for row in rows)
     assert [m.out for m in arm.marks] == list(range(1, arm.out + 1))
     assert any("block: day 8" in line for line in told)
-    # what stands is not made anew; another run is not mixed with it
+    # existing results are not made again; another run is not mixed with them
     assert (tmp_path / "run" / "block" / ARM).exists()
     again = run_live(scene, 1, tmp_path / "run", told.append)
     assert (again.arms, again.manifest) == (outcome.arms, outcome.manifest)

@@ -314,7 +314,7 @@ def test_rows_go_out_in_their_order_each_at_its_time_with_looks_between() -> Non
     assert clients.said == [
         (10 * minute, "h"),
         (20 * minute, "a"),
-        (21 * minute, "fresh-0"),  # the refused one again, and behind it what was due meanwhile
+        (21 * minute, "fresh-0"),  # the refused one again, and after it what became due
         (21 * minute, "fresh-0"),
         (90 * minute, "h"),
     ]

@@ -163,7 +163,7 @@ def test_the_same_people_with_every_seed_are_counted_once(tmp_path: Path) -> Non
     assert (same.seeds, same.populations, same.campaigns) == (3, 1, 3 * once.campaigns)
     assert same.false_cases == once.false_cases
     assert same.caught == once.caught
-    assert same.out == once.out  # one population says nothing of another
+    assert same.out == once.out  # one population gives no information about another
     assert [k.named for k in same.kinds] == [k.named for k in once.kinds]
     assert same.false_cases.high == pytest.approx(stats.chi2.ppf(0.975, 2) / 2 / some[0].account_days * 1e4)
 

@@ -37,7 +37,7 @@ def share(text: str | None) -> float:
     return sum(word in words for word in W.split()) / 200
 
 
-NEW = {  # path, body: the words are what the model is asked now
+NEW = {  # path, body: the words are the new part of the prompt
     "chat, two messages": ("/v1/chat/completions", {"messages": [*user(W), *user("go on")]}),
     "chat, role in capitals": ("/v1/chat/completions", {"messages": [{"role": "User", "content": W}]}),
     "chat, role of its own": ("/v1/chat/completions", {"messages": [{"role": "critic", "content": W}]}),
@@ -295,7 +295,7 @@ def test_forms_and_plain_texts_are_read():
 # --- text hidden in places that look like settings, names and files ----------------------------------------
 
 WORDS = W.split()
-NAMES = ["_".join(WORDS[i : i + 4]) for i in range(0, 200, 4)]  # as long as a function's name may be
+NAMES = ["_".join(WORDS[i : i + 4]) for i in range(0, 200, 4)]  # the maximal length of a function's name
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 
 

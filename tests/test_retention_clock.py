@@ -44,7 +44,7 @@ def test_a_clock_that_goes_right_is_given_as_it_is(machine: Machine) -> None:
     assert machine.run(30) == machine.now
     machine.restart()
     assert machine.run(1) == machine.now
-    machine.now -= timedelta(days=30)  # it had stood ahead from the beginning
+    machine.now -= timedelta(days=30)  # it had been ahead from the beginning
     assert machine.run(1) == machine.now
 
 

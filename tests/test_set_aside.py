@@ -129,7 +129,7 @@ def test_each_is_written_down_with_its_rule_and_facts_and_accused_of_nothing(wor
     for rule in ("site", "event", "product", "class"):
         assert {aside[name].rule for name in world.of[rule]} == {rule}
     assert not set(aside) & set(campaign.accounts)
-    assert set(world.of["cloud"]) <= set(campaign.accounts)  # behind a rented server nobody sits at a site
+    assert set(world.of["cloud"]) <= set(campaign.accounts)  # a rented server is no site
     office, table = aside[world.of["site"][0]], aside[world.of["event"][0]]
     assert (office.asn, office.accounts_there) == (3320, EACH)
     assert {aside[name].network for name in world.of["site"]} == {office.network}

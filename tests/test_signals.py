@@ -175,7 +175,7 @@ def test_what_a_strangers_signal_raises_is_said_with_its_name() -> None:
         ):
             raise wrong
     ours = SimpleNamespace(__name__="stillwatch.detectors.x", __file__="x.py", NAME="x")
-    with pytest.raises(KeyError), blamed_on_its_package(ours):  # a fault of the program is shown as one
+    with pytest.raises(KeyError), blamed_on_its_package(ours):  # an error of the program is shown as one
         raise KeyError
 
 

@@ -162,7 +162,7 @@ def test_batches_and_answers_that_come_later_count_in_the_block_in_which_they_we
     one.give_back_batch(3, then, 50, (1,))
     one.add(3, then, 1, 900, 1)
     one.promise(3, 900)
-    two.settle(3, now, then, 900, 100, 1)  # it brought less, and another worker fetched it
+    two.settle(3, now, then, 900, 100, 1)  # it had fewer tokens, and another worker fetched it
     spent = one.spent(3, now, sliding=True)
     assert (spent.batch_tokens_day, spent.output_tokens_day) == (700, 100)
     assert spent.day_blocks[-2:] == (100, 0)
@@ -195,7 +195,7 @@ def test_what_an_earlier_version_counted_is_in_the_sliding_day(tmp_path: Path) -
         assert (spent.output_tokens_day, spent.batch_tokens_day) == (500, 40)
     budgets = Budgets(tmp_path, 0, 2)
     budgets.add(3, now, 1, 7)
-    budgets.add(3, BEGIN_US, 1, 1)  # midnight: the calendar's day begins anew, and none is forgotten
+    budgets.add(3, BEGIN_US, 1, 1)  # midnight: the calendar day starts again, with nothing forgotten
     assert budgets.spent(3, BEGIN_US).output_tokens_day == 1
     for at_us, tokens in ((BEGIN_US, 508), (BEGIN_US + 20 * HOUR_US - 1, 508), (BEGIN_US + 20 * HOUR_US, 1)):
         assert Budgets(tmp_path, 1, 2).spent(3, at_us, sliding=True).output_tokens_day == tokens

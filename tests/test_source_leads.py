@@ -175,7 +175,7 @@ def test_devotion_counts_from_a_members_first_use_on() -> None:
     assert devotion(carrying, label, {0}, every, 10) == pytest.approx(2 / 4)
     assert devotion(carrying, label, {1}, every, 10) == pytest.approx(2 / 3)
     assert devotion(carrying, label, {2}, every, 10) == 0.0
-    assert devotion(carrying, label, {1}, every, 8) == pytest.approx(2 / 2)  # what comes later does not count
+    assert devotion(carrying, label, {1}, every, 8) == pytest.approx(2 / 2)  # later requests do not count
     assert devotion(carrying[:0], label, {0}, every, 10) == 0.0
 
 
@@ -202,7 +202,7 @@ def test_holds_of_half_a_lead_of_one_source_name_all_of_it_but_where_they_use_on
     assert set(case.accounts) <= pool
     assert case.own_reactions.keys() <= set(case.accounts)
     if agent:
-        assert case.own_reactions.keys() == set(case.accounts)  # who shows nothing himself may be a customer
+        assert case.own_reactions.keys() == set(case.accounts)  # others may be customers
     else:
         assert len(case.accounts) >= 0.8 * len(pool)
         assert len(case.own_reactions) < len(case.accounts)

@@ -54,7 +54,7 @@ def test_a_stamp_is_asked_for_with_a_digest_alone_and_holds(clock: Clock) -> Non
     assert hashlib.sha256(TEXT).digest() in clock.asked[-1]
     assert TEXT not in clock.asked[-1]
     assert check(got.answer, TEXT, read_roots(clock.root)) == got
-    digest, at = read_stamp(got.answer)  # the bundle's own reader, which knows no cryptography
+    digest, at = read_stamp(got.answer)  # the bundle's own parser, without cryptography
     assert (digest, at) == (hashlib.sha256(TEXT).digest(), got.at.isoformat().replace("+00:00", "Z"))
 
 
@@ -99,7 +99,7 @@ def test_no_flipped_bit_changes_what_a_stamp_says(clock: Clock) -> None:
             again = check(bytes(changed), TEXT, read_roots(clock.root))
         except StampError:
             continue
-        held += 1  # a bit that nobody signs: the version of the envelope
+        held += 1  # an unsigned bit: the version of the envelope
         assert (again.at, again.authority) == (got.at, got.authority)
     assert held < 20
 
@@ -111,7 +111,7 @@ def test_the_bundles_own_reader_takes_any_bytes(data: bytes) -> None:
             read_stamp(whole)
 
 
-Node = tuple[int, "bytes | list[Node]"]  # of a stamp: a tag, with bytes or with what is in it
+Node = tuple[int, "bytes | list[Node]"]  # of a stamp: a tag, with bytes or with its parts
 
 
 def nodes(data: bytes) -> list[Node]:
@@ -167,7 +167,7 @@ def test_a_stamp_of_today_never_says_an_earlier_day(clock: Clock, tmp_path: Path
         taken += not subprocess.run(words, capture_output=True, check=False, cwd=tmp_path).returncode
         with contextlib.suppress(ValueError):
             assert read_stamp(as_ber(top, lengths)) == read_stamp(answer), lengths
-    assert taken > len(ways) / 2  # openssl takes them: what is read of a stamp has to be what it verified
+    assert taken > len(ways) / 2  # openssl accepts them: the parsed stamp must be the one that it verified
 
 
 # --- the trail ---
@@ -185,7 +185,7 @@ def test_a_stamped_checkpoint_says_by_when_the_records_were_there(clock: Clock, 
             tx.audit("ann", "note", "case-1", {}, None)
     heads, ca = str(tmp_path / "heads.jsonl"), str(clock.root)
     where = ("--folder", str(tmp_path))
-    assert run("checkpoint", "--to", heads, "--stamp", clock.url, *where).exit_code == 2  # by whose root?
+    assert run("checkpoint", "--to", heads, "--stamp", clock.url, *where).exit_code == 2  # no root given
     done = run("checkpoint", "--to", heads, "--stamp", clock.url, "--stamp-ca", ca, *where)
     assert done.exit_code == 0, done.output
     assert "by CN=Clock of the tests" in done.stdout

@@ -119,7 +119,7 @@ def test_a_large_subset_tail_is_the_exact_ratio(items: int, positive: int, marke
     for least in {round(mean), round(1.2 * mean) + 1, min(most, round(2 * mean) + 5)}:
         tail = float(np.exp(theirs[least:]).sum())
         if tail > 1e-280:
-            # SciPy's own digits end at those of ln n!
+            # SciPy's own digits end with those of ln n!
             assert subset_tail([Stratum(items, positive, marked, least)]) == pytest.approx(tail, rel=3e-6)
 
 

@@ -367,7 +367,7 @@ def test_where_it_went_is_on_record_even_if_the_server_failed(
 
 @pytest.mark.slow
 def test_the_reference_server_takes_and_gives(folder: Path, log: Path, tmp_path: Path) -> None:
-    python = os.environ.get("STILLWATCH_MEDALLION", sys.executable)  # where medallion 3.0.0 is installed
+    python = os.environ.get("STILLWATCH_MEDALLION", sys.executable)  # with medallion 3.0.0
     if subprocess.run([python, "-c", "import medallion"], capture_output=True).returncode:
         pytest.skip("could not import 'medallion'")
     with medallion(python, tmp_path) as url:

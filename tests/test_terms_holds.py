@@ -64,7 +64,7 @@ def test_a_hold_is_a_429_that_says_when_it_ends_and_which_candidate_it_is_of() -
 @pytest.mark.parametrize(
     "more",
     [
-        {"terms": Terms(1)},  # off unless written
+        {"terms": Terms(1)},  # off by default
         {"terms": Terms(1, holds=Holds(mode="dry_run"))},
         {"hold": Hold("sw-1", NOW)},  # over
         {"operation": "models", "model": None},
@@ -74,7 +74,7 @@ def test_a_hold_is_a_429_that_says_when_it_ends_and_which_candidate_it_is_of() -
         {"terms": Terms(1, holds=Holds(mode="on", exempt_orgs=("lab",))), "org": "lab"},
         {"terms": Terms(1, holds=Holds(mode="on", exempt_orgs=("*",))), "org": "lab"},
         {"terms": replace(ON, permissions=(Permission("resell", "cio", NOW + 1, account="a"),))},
-        {"standing": EnforcementStatus(Step.THROTTLE, 0)},  # it is acted upon already
+        {"standing": EnforcementStatus(Step.THROTTLE, 0)},  # an action is already in force
     ],
     ids=str,
 )
@@ -170,7 +170,7 @@ def test_the_terms_choose_whom_to_hold() -> None:
         assert why in (found[name].why_not or ""), name
     assert "another candidate" in (found["overlaps"].why_not or "")
     touching = choose(terms, [leads[3], lead("touches", 9, 0.002, 6)], orgs, (), NOW)[1]
-    assert touching.why_not is None  # three of its nine are held already: the others are held by themselves
+    assert touching.why_not is None  # three of its nine are already held: the others are held on their own
     assert touching.candidate.accounts == tuple(f"a{k:03}" for k in range(9, 15))
     running = [plan(terms, "old", [f"a{k:03}" for k in range(100, 110)], NOW, b"k" * 32)]
     again = choose(terms, leads, orgs, (), NOW, running)
@@ -289,7 +289,7 @@ def test_a_dry_run_says_who_how_often_and_how_much(world: Path) -> None:
     assert one["exempt"] == ["a0"]
     assert len(one["accounts"]) == 9
     cost = one["cost"]
-    # 259 requests a day, in a sixteenth of the day, less where two blocks follow
+    # 259 requests a day, in a sixteenth of the day, less for two blocks in succession
     assert cost["requests_per_day"] == pytest.approx(0.9 * 288, rel=0.02)
     assert 0.6 < cost["refused_per_day"] / (0.9 * 288 / 16) < 1.1
     assert cost["most_per_account_day"] <= 6
@@ -323,5 +323,5 @@ def test_one_candidate_has_a_quarter_of_the_budget_also_when_accounts_join(share
     new, cost = joining(terms, schedule, grown, {}, (), NOW, begun, 0.0)
     assert len(new) == joins
     assert cost == pytest.approx(share / 16 / 2 if joins else 0.0)
-    (alone,) = choose(terms, [grown], {}, (), NOW)  # the same that is asked when a schedule begins
+    (alone,) = choose(terms, [grown], {}, (), NOW)  # the same request as at a schedule's start
     assert (alone.why_not is None) is bool(joins)

@@ -316,7 +316,7 @@ def test_phrase_table_holds_every_phrase_once():
     assert held == {int(phrase_hash(p)) for c in CLASSES for p in c.phrases}
     assert needs.tolist() == [c.needs for c in CLASSES]
     assert all(1 <= len(p.split()) <= 4 and p == p.lower() for c in CLASSES for p in c.phrases)
-    assert all(len(c.phrases) <= 62 for c in CLASSES)  # a slot numbers that many
+    assert all(len(c.phrases) <= 62 for c in CLASSES)  # the limit of a slot
 
 
 @pytest.mark.slow

@@ -70,8 +70,8 @@ def test_over_keys_it_is_sampling() -> None:
 def test_where_chance_decides() -> None:
     mark, p = mark_of(OWNER, "a"), np.array([0.5, 0.5])
     assert choose_token(mark, p, [1], lambda: 0.0) is None  # the window reaches before the answer
-    assert choose_token(mark, p, [1, 2, 3, 1, 2], lambda: 0.0) is None  # the context comes again
-    assert choose_token(mark, np.array([0.0, 1.0]), [1, 2], lambda: 0.0) is None  # nothing to choose
+    assert choose_token(mark, p, [1, 2, 3, 1, 2], lambda: 0.0) is None  # a repeated context
+    assert choose_token(mark, np.array([0.0, 1.0]), [1, 2], lambda: 0.0) is None  # no choice
     half = mark_of(OWNER, "a", strength=0.5)
     assert choose_token(half, p, [1, 2], lambda: 0.5) is None
     assert choose_token(half, p, [1, 2], lambda: 0.49) == choose_token(mark, p, [1, 2], lambda: 0.9)
@@ -166,7 +166,7 @@ def test_further_keys_of_an_actor_are_apart_and_the_first_is_what_it_was() -> No
     assert {mark.key for mark in drawn} == set(many.keys)
     assert (
         one.of_answer(lambda: 1 / 0) == one
-    )  # of one key nothing is drawn: a seeded answer stays what it was
+    )  # nothing is drawn with one key: a seeded answer stays the same
     with pytest.raises(MarkError, match="of_answer"):
         choose_token(many, np.array([0.5, 0.5]), [1, 2], lambda: 0.0)
     for keys in (0, 17):

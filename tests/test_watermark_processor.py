@@ -156,7 +156,7 @@ def test_generate_marks_what_is_found_again() -> None:
     assert gamma_tail(sum(scores(other, pairs)), len(pairs)) > 1e-3
 
 
-@pytest.mark.slow  # trains the clock's teacher where it is not in the cache yet
+@pytest.mark.slow  # trains the clock's teacher if it is not in the cache yet
 @pytest.mark.train
 def test_the_embedded_server_marks_who_is_named_and_nobody_without_a_key() -> None:
     import json

@@ -187,7 +187,7 @@ def test_where_all_pairs_turn_up_a_reference_shows_the_mark() -> None:
     assert [row.name for row in one.found()] == ["actor-3"]
     assert one.rows[0].effect_low is not None
     assert one.rows[0].effect_high is not None
-    assert one.rows[0].effect_low < 0.1 < one.rows[0].effect_high  # the share that is marked
+    assert one.rows[0].effect_low < 0.1 < one.rows[0].effect_high  # the marked share
     innocent = judge("x", few_ways(None, 0, 4), marks, settings, reference=reference, teacher=teacher)
     assert not innocent.evidence.found()
     with pytest.raises(RadioactivityError, match="only it takes them"):
@@ -305,7 +305,7 @@ def test_a_revealed_key_is_checked_by_the_bundle(tmp_path: Path) -> None:
     found = checker.check(made.path, signer.key)
     assert found["contradictions"] == []
     assert found["outcome"] == "owner_word"
-    assert not found["sound"]  # the other actors' counts are as stated
+    assert not found["sound"]  # the other actors' counts are as claimed
     assert "actor-2, scores" in found["computed_again"]
     for wrong, why in (
         (told.replace(b'"pairs":[[', b'"pairs":[[[1,2],3],[', 1), "comes out"),

@@ -51,8 +51,8 @@ class Seen:
     fault: str = ""
     stream: bool = False
     model: str = ""
-    done: bool = False  # said what it meant to say, faults and all
-    gone: bool = False  # the other side went first
+    done: bool = False  # all bytes were sent, including faults
+    gone: bool = False  # the other side closed first
 
     def header(self, name: str) -> str | None:
         return next((value for known, value in self.headers if known.lower() == name), None)
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, world: "Upstream", number: int) -> None:
         self.world = world
         self.number = number
-        self.waiting: deque[Seen] = deque()  # whole requests that are not answered yet
+        self.waiting: deque[Seen] = deque()  # complete requests that are not answered yet
         self.current: Seen | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.paused = False
@@ -241,7 +241,7 @@ class Upstream:
         self.connections: set[Connection] = set()
         self.key = key
         self.keep_bytes = keep_bytes
-        self.faults: deque[str] = deque()  # each is used up by one request, before what the request asks for
+        self.faults: deque[str] = deque()  # each is used for one request, before the request's own faults
         self._port = port
 
     # --- the test's view

@@ -25,15 +25,15 @@ class Reply:
     gap_s: float = 0.0  # before each piece but the first
     wait_s: float = 0.0  # before the head
     before: bytes = b""  # raw bytes before the head: informational replies, garbage
-    length: int | None = None  # the Content-Length told, where it is not the true one
+    length: int | None = None  # the Content-Length sent, if it is not the true one
     trailers: Headers = field(default_factory=list)
-    stop_after: int | None = None  # pieces that are written before `end` happens; 0: the head alone
+    stop_after: int | None = None  # pieces written before `end` happens; 0: only the head
     # "keep" the connection, "close" it properly after the reply, "torn": close without the reply's end,
     # "reset" likewise with RST, "stall": nothing more is said, "garble": a broken chunk head
     end: str = "keep"
-    head_bytes: int | None = None  # only so many bytes of the head are written before `end`
-    linger_s: float | None = None  # an idle connection is closed after so long
-    once: bool = False  # the connection is closed by the next request that comes over it
+    head_bytes: int | None = None  # only this many bytes of the head are written before `end`
+    linger_s: float | None = None  # an idle connection is closed after this time
+    once: bool = False  # the connection is closed by its next request
 
     @property
     def body(self) -> bytes:
