@@ -6,7 +6,7 @@
 
 Answers depend on the request alone (`upstream_replies`). `x-tokens: N` sets how long the answer is,
 `x-fault: NAME[=VALUE],…` what goes wrong (`upstream_faults`). Every request is kept, with what was sent for
-it: in `Upstream.seen`, and as JSON at `/__seen?since=N`.
+it: in `Upstream.seen`, and as JSON at `/__seen?since=N`. It does not know of any gateway.
 """
 
 import argparse
