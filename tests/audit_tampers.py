@@ -1,8 +1,7 @@
-"""Every way of tampering with a trail that we could think of, each with what must be said of it.
+"""Ways of tampering with an audit trail, each with the expected result of its verification.
 
-A tamper changes the rows through SQL, as somebody with the database and without the program would, and gives
-the record and the cause that `verify` has to name. It is drawn at random; the trail stays as it was when the
-transaction is rolled back.
+A tamper changes rows through SQL, as a person with the database but without the program would. It returns the
+record and the cause that `verify` must report. It is drawn at random, and a rollback restores the trail.
 """
 
 import random
@@ -35,11 +34,11 @@ WORDS = ("judge", "note", "look", "assign", "close")
 
 @dataclass(frozen=True)
 class Expected:
-    """What must be said."""
+    """The expected report."""
 
     cause: Cause
     seq: int
-    within: int | None = None  # where a stretch may be named: the true record, and it must lie in the stretch
+    within: int | None = None  # end of a stretch that may be named; it must contain the true record
 
 
 @dataclass
@@ -51,8 +50,8 @@ class Scene:
     head: dict[str, Any]
     people: list[dict[str, Any]]
     witness: list[WitnessedHead]
-    keys: dict[int, TrailSigner]  # record -> who signed it
-    erased: dict[str, Any]  # the row of the key that was erased
+    keys: dict[int, TrailSigner]  # record -> its signer
+    erased: dict[str, Any]  # the row of the erased key
     postgres: bool
 
     @property
@@ -64,7 +63,7 @@ class Scene:
 
 
 def write_trail(store: Store, audit: Audit, records: int, rng: random.Random) -> Scene:
-    """Write a trail of about that length: small transactions, sealed details, an erasure, a new key."""
+    """Write a trail of about this length: small transactions, sealed details, an erasure, a new key."""
     now_us, keys, done, handed = BEGIN_US, {}, 0, False
     erased: dict[str, Any] = {}
     witness: list[WitnessedHead] = []
@@ -121,7 +120,7 @@ def read_scene(db: Connection) -> Scene:
 
 
 def put(db: Connection, table: str, key: str, at: Any, values: dict[str, Any]) -> None:
-    """Change a row; values that are bytes go in as text of those bytes."""
+    """Change a row; bytes are stored as text of the same bytes."""
     assert values
     sets, params = [], {"at": at}
     for name, value in values.items():
@@ -151,7 +150,7 @@ def renumber(db: Connection, first: int, last: int, by: int) -> None:
 
 
 def flipped(rng: random.Random, value: Any, postgres: bool) -> Any:
-    """The value with one bit of it changed: bytes that are no text where the database takes those."""
+    """Return the value with one bit changed: invalid text if the database accepts it."""
     if value is None:
         return "[]"
     if isinstance(value, int):
@@ -173,13 +172,13 @@ def flipped(rng: random.Random, value: Any, postgres: bool) -> Any:
                 return bytes(changed)
 
 
-# --- what an adversary can make ---
+# --- forgeries ---
 
 
 def resigned(
     scene: Scene, first: int, signers: dict[int, TrailSigner], edit: Callable[[dict[str, Any]], None]
 ) -> Any:
-    """The trail written anew from a record on: rows, checkpoints and head as a good forger leaves them."""
+    """Rewrite the trail from a record on: rows, checkpoints and head, as a skilled forger leaves them."""
     rows = [dict(row) for row in scene.rows]
     edit(rows[first - 1])
     prev = scene.rows[first - 2] if first > 1 else None
@@ -230,7 +229,7 @@ def replace_all(
 
 
 def forged(rng: random.Random, scene: Scene, seq: int, signer: TrailSigner) -> dict[str, Any]:
-    """A record that was never written, in one of the ways in which one might try."""
+    """Return a record that was never written, made in one of several ways."""
     before = scene.rows[seq - 2]
     others = scene.rows[: seq - 1] + scene.rows[seq:]
     row = dict(rng.choice(others)) | {"seq": seq}
@@ -239,14 +238,14 @@ def forged(rng: random.Random, scene: Scene, seq: int, signer: TrailSigner) -> d
         return row  # a copy, as it is
     row |= {"subject": "case-forged", "prev": seal(before["hash"], before["signature"])}
     if way == 1:
-        return row  # changed, with a hash and a signature that are another's
+        return row  # changed, with another record's hash and signature
     fields = [row[name] for name in ("seq", "at_us", "who", "what", "subject", "detail", "sealed")]
     row["hash"] = record_hash(row["prev"], *fields)
     row["signature"] = signer.sign(signed_of_record(row["hash"]))
     return row
 
 
-# --- the tampers: (db, rng, scene) -> what must be said, or None where the draw makes none ---
+# --- the tampers: (db, rng, scene) -> the expected report, or None if the draw gives no tamper ---
 
 Tamper = Callable[[Connection, random.Random, Scene], Expected | None]
 
@@ -327,7 +326,7 @@ def swap_records(db: Connection, rng: random.Random, scene: Scene) -> Expected |
 def move_record(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
     a, b = sorted(rng.sample(range(1, scene.last + 1), 2))
     far = 20_000_000
-    if rng.random() < 0.5:  # forward: those between move up
+    if rng.random() < 0.5:  # forward: records in between move up
         put(db, "audit_records", "seq", a, {"seq": far})
         renumber(db, a + 1, b, -1)
         put(db, "audit_records", "seq", far, {"seq": b})
@@ -355,7 +354,7 @@ def overwrite_with_copy(db: Connection, rng: random.Random, scene: Scene) -> Exp
 
 
 def rewrite_one(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
-    """One record with another's word, its hash right again, signed with another key or not at all."""
+    """One record with another value and a valid hash, signed with another key or not at all."""
     row = dict(rng.choice(scene.rows))
     row["subject"] += "0"
     fields = [row[name] for name in ("seq", "at_us", "who", "what", "subject", "detail", "sealed")]
@@ -367,7 +366,7 @@ def rewrite_one(db: Connection, rng: random.Random, scene: Scene) -> Expected | 
 
 
 def rewrite_other_key(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
-    """All from one record on, without a fault but for the key; or with the old signatures left."""
+    """All records from one on, valid except for the key; or with the old signatures."""
     first = rng.randint(2, scene.last)
     signer = new_signer() if rng.random() < 0.6 else None
     signers = {} if signer is None else dict.fromkeys(scene.keys, signer)
@@ -381,7 +380,7 @@ def rewrite_other_key(db: Connection, rng: random.Random, scene: Scene) -> Expec
 
 
 def rewrite_from_the_beginning(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
-    """The whole trail with a key of one's own: sound in itself. The trusted key tells."""
+    """The whole trail with the forger's own key: valid in itself. Only the trusted key reveals it."""
     signer = new_signer()
 
     def edit(row: dict[str, Any]) -> None:
@@ -397,7 +396,7 @@ def rewrite_from_the_beginning(db: Connection, rng: random.Random, scene: Scene)
 
 
 def cut_tail(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
-    """The end goes; the head is left, or moved back too, or everything is put right but the witness."""
+    """The end is removed; the head is left, or moved back too, or only the witness contradicts."""
     way = rng.randrange(3)
     witnessed = scene.witness[-1].head.seq if scene.witness else 0
     top = (scene.last, scene.points[-1]["seq"], witnessed)[way] - 1
@@ -417,12 +416,12 @@ def cut_tail(db: Connection, rng: random.Random, scene: Scene) -> Expected | Non
         drop(db, "audit_checkpoints", "seq > :last", last=last)
         lost = {row["what"] for row in scene.rows[last:]}
         if "personal details erased" in lost:
-            return None  # another fault comes first: a key is lost that nothing explains
+            return None  # another fault comes first: a lost key without an explanation
     return Expected(Cause.CUT_TAIL, last + 1)
 
 
 def rewrite_with_the_key(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
-    """An insider with the key writes the end anew. Only a witness can tell."""
+    """An insider with the key rewrites the end. Only a witness can reveal it."""
     if not scene.witness:
         return None
     first = rng.randint(2, scene.witness[-1].head.seq)
@@ -436,7 +435,7 @@ def rewrite_with_the_key(db: Connection, rng: random.Random, scene: Scene) -> Ex
 
 
 def forge_checkpoint(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
-    """One signed with another key, one too many, or one less."""
+    """One checkpoint with another key's signature, one too many, or one missing."""
     way = rng.randrange(3)
     point = dict(rng.choice(scene.points))
     signer = new_signer()
@@ -458,7 +457,7 @@ def forge_checkpoint(db: Connection, rng: random.Random, scene: Scene) -> Expect
 
 
 def restore_erased_key(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
-    """The key that was erased, out of a back-up; under its person's name, or none where he has a new one."""
+    """The erased key, from a back-up; under its person's name, or none if the person has a new key."""
     if not scene.erased:
         return None
     taken = scene.erased["person"] in {person["person"] for person in scene.people}
@@ -476,7 +475,7 @@ def _erasure(scene: Scene) -> int:
 
 
 def flip_witness(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
-    """A line of the witness's own, changed: it must not be taken for a fault of the trail."""
+    """A changed line of the witness: it must not be reported as a fault of the trail."""
     if not scene.witness:
         return None
     at = rng.randrange(len(scene.witness))
@@ -512,7 +511,7 @@ TAMPERS: tuple[Tamper, ...] = (
 def attempt(
     store: Store, tamper: Tamper, rng: random.Random, scene: Scene
 ) -> tuple[Expected, VerifiedTrail | Broken] | None:
-    """Tamper, verify, and put all back. None where the draw is no tamper, or the database refuses it."""
+    """Tamper, verify, and restore. None if the draw is no tamper, or the database refuses it."""
     scene = replace(scene, witness=list(scene.witness))
     trusted = [scene.keys[1].key]
     with store.engine.connect().execution_options(writes=True) as db:
@@ -533,7 +532,7 @@ def attempt(
 
 
 def is_named(expected: Expected, found: VerifiedTrail | Broken) -> bool:
-    """Whether the right record was named with the right cause."""
+    """Return whether the right record was reported with the right cause."""
     if not isinstance(found, Broken) or found.cause != expected.cause:
         return False
     if expected.within is None:

@@ -1,7 +1,7 @@
-"""A gateway's worker whose clock a test drives: `python clocked_worker.py FOLDER NUMBER CLOCK`.
+"""A gateway's worker whose clock a test sets: `python clocked_worker.py FOLDER NUMBER CLOCK`.
 
-CLOCK is a file with one int64, UTC microseconds. Everything else is the worker as it is; with `hooks` for a
-number, the hooks process.
+CLOCK is a file with one int64, UTC microseconds. Nothing else is changed; if NUMBER is `hooks`, the hooks
+process runs.
 """
 
 import mmap

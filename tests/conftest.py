@@ -1,4 +1,4 @@
-"""Fixtures of many modules. Their imports are made on use."""
+"""Fixtures of many modules. They import what they need on use."""
 
 import gc
 import importlib.util
@@ -19,7 +19,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Keep the garbage collector away from a million objects that live as long as the process."""
+    """Exempt the million objects that live as long as the process from garbage collection."""
     gc.disable()
     try:
         return (yield)

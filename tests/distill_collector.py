@@ -1,4 +1,4 @@
-"""Collectors that a test kills: children of one process that has imported everything already."""
+"""Collectors that a test kills: children of one process with all imports done."""
 
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -13,7 +13,7 @@ FORKS.set_forkserver_preload(["openai", "stillwatch.distill.collect.ask", "still
 
 
 def start_collector(folder: Path) -> BaseProcess:
-    """Start to collect what a prepared run misses."""
+    """Start to collect the missing answers of a prepared run."""
     process = FORKS.Process(target=_collect, args=(folder,))
     process.start()
     return process

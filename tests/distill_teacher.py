@@ -1,4 +1,4 @@
-"""A real HTTP server that answers chat completions as it is told to, and counts what it was asked."""
+"""A real HTTP server that answers chat completions as a test prescribes, and counts the requests."""
 
 import json
 import threading
@@ -21,13 +21,13 @@ class Reply:
     usage: dict[str, Any] | None = field(
         default_factory=lambda: {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     )
-    extra: dict[str, Any] = field(default_factory=dict)  # into the choice
+    extra: dict[str, Any] = field(default_factory=dict)  # added to the choice
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
     delay_s: float = 0.0
     cut: bool = False  # close the connection instead of answering
-    drip_s: float = 0.0  # one byte, then so long nothing, without end
+    drip_s: float = 0.0  # pause after each single byte, without end
 
     def raw(self, model: str) -> bytes:
         if self.body is not None:
@@ -40,7 +40,7 @@ class Reply:
 
 @dataclass
 class Seen:
-    """What the server has been asked. `answered` counts whole 200 answers by the samples' keys."""
+    """The requests that the server received. `answered` counts complete 200 answers by the samples' keys."""
 
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ Behave = Callable[[int, dict[str, Any]], Reply]
 
 @contextmanager
 def teaching(behave: Behave = lambda number, body: Reply()) -> Iterator[tuple[str, Seen]]:
-    """Serve while the block runs: `behave(n, body)` says how the n-th request is answered."""
+    """Serve while the block runs: `behave(n, body)` returns the answer to the n-th request."""
     seen, lock = Seen(), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -95,20 +95,20 @@ def teaching(behave: Behave = lambda number, body: Reply()) -> Iterator[tuple[st
                     time.sleep(reply.drip_s)
                 self.wfile.write(raw)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # who asked is gone: it counts as answered all the same
+                pass  # the client has left: it counts as answered
             finally:
                 with lock:
                     seen.at_once -= 1
 
         def log_message(self, *words: Any) -> None:
-            """Nothing: the test reads `seen`."""
+            """Print nothing: the test reads `seen`."""
 
     class Server(ThreadingHTTPServer):
         request_queue_size = 128
         daemon_threads = True
 
         def handle_error(self, *where: Any) -> None:
-            """A client that was killed is no error of the server's."""
+            """Ignore a killed client, which is no error of the server."""
 
     server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

@@ -1,8 +1,8 @@
-"""Every export of every campaign of a scene, tried: for the slow tests and for benchmarks/exports.py.
+"""Tries every export of every campaign of a scene: for the slow tests and for benchmarks/exports.py.
 
-A scene is a folder with exchanges, accounts and the truth. It is also cut in two: of each campaign's accounts
-every other one, and of the honest ones too, are at provider A and the rest at provider B. A tells of its
-half, B looks in its own, and answers. What B finds is held against the truth.
+A scene is a folder with exchanges, accounts and the truth. It is also cut in two: every other account of each
+campaign, and of the honest ones, is at provider A, and the rest at provider B. A exports indicators of its
+half, B searches its own half, and answers. B's matches are compared with the truth.
 """
 
 import contextlib
@@ -52,13 +52,13 @@ SCENES = {
     "dev-b": Path(os.environ.get("STILLWATCH_RANGE", "/work/shared/range")) / "dev-b",
 }
 KEY = exchange(b"the key of two providers, A and B")
-PIECE = 32  # characters of a prompt that are looked for in what leaves
+PIECE = 32  # characters of a prompt that are searched for in exports
 FRACTION = re.compile(r"\.(\d*?)0*Z")
 
 
 @dataclass
 class Figures:
-    """What came of it; each pair is (right, tried)."""
+    """The results; each pair is (right, tried)."""
 
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Figures:
 
 
 def tried(folder: Path, figures: Figures) -> None:
-    """Scan a scene, fold it, export every case in every form, and send it round."""
+    """Scan a scene, make cases, export every case in every form, and exchange it between A and B."""
     log, accounts = folder / "exchanges.parquet", folder / "accounts.parquet"
     table = pq.read_table(log, columns=["account", "prompt", "client_ip"])
     known = pq.read_table(accounts)
@@ -116,7 +116,7 @@ def cases_of(store: Store) -> list[Case]:
 
 
 def _for_own_systems(told: Alert, now_us: int, figures: Figures) -> bytes:
-    """OCSF, CEF and the event; give all that would be sent."""
+    """Check OCSF, CEF and the event; return everything that would be sent."""
     sent = []
     for activity in Activity:
         for make, name in ((detection, "detection_finding"), (incident, "incident_finding")):
@@ -148,7 +148,7 @@ def _round(
     now_us: int,
     figures: Figures,
 ) -> list[bytes]:
-    """From A to B and back; give what left either of them."""
+    """Exchange a case from A to B and back; return what left each of them."""
     mine = [one for one in case.accounts if _side(one) == 0]
     theirs = {one for one in case.accounts if _side(one) == 1}
     whole = indicators_of(log, case.accounts, figures)
@@ -183,9 +183,9 @@ def _round(
 def indicators_of(
     log: Path, accounts: Any, figures: Figures, judged: Collection[str] = ()
 ) -> tuple[Indicator, ...]:
-    """Indicators of a campaign, or none where its accounts share nothing that could be told.
+    """Return the indicators of a campaign, or none if its accounts share nothing that may be exported.
 
-    judged: accounts of the sender's other cases, where these count as judged true.
+    judged: accounts of the sender's other cases, if these count as judged true.
     """
     try:
         with figures.timed("gather"):
@@ -200,9 +200,9 @@ def sealed_file(told: Alert, indicators: tuple[Indicator, ...], now_us: int) -> 
 
 
 def _comes_back(raw: bytes) -> bool:
-    """Whether the reference library reads it without anything of its own, and writes the same again.
+    """Return whether the reference library reads it without custom content, and writes the same again.
 
-    It leaves out the last zeros of a fraction of a second, which mean nothing.
+    It omits trailing zeros of a fraction of a second, which mean nothing.
     """
     back = stix2.parse(raw.decode(), allow_custom=False).serialize()
     mine, theirs = (
@@ -225,7 +225,7 @@ def halves_of(log: Path, work: Path) -> tuple[Path, Path]:
 
 
 def _pieces(table: pa.Table, case: Case) -> set[bytes]:
-    """Beginnings and middles of the prompts of a case, as they would stand in JSON or CEF."""
+    """Yield beginnings and middles of a case's prompts, as they would appear in JSON or CEF."""
     mine = table.filter(pc.is_in(table["account"], value_set=pa.array(case.accounts)))
     found = set()
     for prompt in mine["prompt"].to_pylist():
@@ -237,7 +237,7 @@ def _pieces(table: pa.Table, case: Case) -> set[bytes]:
 
 
 def _names(table: pa.Table, known: pa.Table) -> set[bytes]:
-    """What customers are called: accounts, organisations, addresses, instruments, domains."""
+    """Yield the names of customers: accounts, organisations, addresses, payment instruments, domains."""
     found = set(table["account"].unique().to_pylist()) | set(table["client_ip"].unique().to_pylist())
     for column in ("org", "payment"):
         if column in known.column_names:

@@ -1,4 +1,4 @@
-"""How the time of a piece of work grows with its input: a ratio, whatever else the machine does."""
+"""Measures how the time of a piece of work grows with its input, independently of the machine's load."""
 
 import gc
 import time
@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 
 def grows_with_the_text(work: Callable[[str], object], unit: str, repeated: int) -> bool:
-    """Whether ten times the text takes some ten times the work. A square would take a hundred times.
+    """Return whether ten times the text takes about ten times the work. Quadratic work would take 100 times.
 
-    Time is this thread's own CPU, the least of three, with the collector off: it looks at what other
-    tests left behind. Below 20 ms nothing is told apart.
+    Time is this thread's own CPU, the least of three, without the garbage collector, which would also scan
+    what other tests left behind. Times below 20 ms are not compared.
     """
 
     def seconds(times: int) -> float:

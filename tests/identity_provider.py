@@ -1,7 +1,7 @@
-"""A real identity provider on loopback: Django OAuth Toolkit, as a process of its own.
+"""A real identity provider on loopback: Django OAuth Toolkit, in its own process.
 
-It demands PKCE, compares redirect addresses exactly, takes a code once, signs with RS256 and names itself in
-its answers (RFC 9207). Its log-in page is Django's.
+It requires PKCE, compares redirect addresses exactly, accepts a code once, signs with RS256 and names itself
+in its answers (RFC 9207). Its log-in page is Django's.
 """
 
 import json
@@ -17,11 +17,11 @@ from typing import Any
 
 PASSWORD = "wrong donkey staple"
 CLIENT, CLIENT_SECRET = "stillwatch-console", "a secret of the client"
-PEOPLE = {  # name there -> groups
+PEOPLE = {  # the provider's names -> groups
     "olga": ["abuse-desk"],
     "otto": ["abuse-desk", "abuse-leads"],
     "omar": ["marketing"],
-    "paul": ["abuse-leads"],  # as somebody is called in the console already
+    "paul": ["abuse-leads"],  # the name of an existing console user
 }
 LOGIN = """<!DOCTYPE html><html lang="en"><title>Log in</title><form method="post">{% csrf_token %}{{ form }}
 <input type="hidden" name="next" value="{{ next }}"><button>Enter</button></form></html>"""
@@ -48,7 +48,7 @@ class RealProvider:
 
 @contextmanager
 def real_provider(folder: Path, port: int, *redirects: str) -> Iterator[RealProvider]:
-    """Run one that sends browsers back to these addresses and to no others."""
+    """Run a provider that redirects browsers to these addresses only."""
     folder.mkdir(exist_ok=True)
     with (folder / "log").open("wb") as log:
         running = subprocess.Popen(
@@ -57,7 +57,7 @@ def real_provider(folder: Path, port: int, *redirects: str) -> Iterator[RealProv
     try:
         assert running.stdout is not None
         assert running.stdout.readline() == b"ready\n", (folder / "log").read_text()
-        issuer = f"http://localhost:{port}/o"  # not 127.0.0.1, where consoles are: another site to browsers
+        issuer = f"http://localhost:{port}/o"  # not 127.0.0.1 as consoles: another site for browsers
         urllib.request.urlopen(f"{issuer}/.well-known/openid-configuration", timeout=10).close()
         yield RealProvider(issuer, folder)
     finally:
@@ -68,7 +68,7 @@ def real_provider(folder: Path, port: int, *redirects: str) -> Iterator[RealProv
 
 
 def serve(port: int, folder: Path, redirects: list[str]) -> None:
-    """Be the provider, until killed."""
+    """Run as the provider, until killed."""
     import django
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa

@@ -137,7 +137,7 @@ use = egg:swift#symlink
 
 @dataclass(frozen=True)
 class RunningStore:
-    """Where a store is, and the credentials that it knows."""
+    """The address of a store, and its credentials."""
 
     endpoint: str
     key: str
@@ -171,7 +171,7 @@ def running(name: str) -> Iterator[RunningStore]:
 
 
 def _ceph(at: Path, processes: list[subprocess.Popen[bytes]]) -> RunningStore:
-    """A monitor, one OSD in memory, and a gateway for the S3 API."""
+    """Run a monitor, one OSD in memory, and a gateway for the S3 API."""
     fsid, port = str(uuid.uuid4()), free_port()
     conf = at / "ceph.conf"
     addresses = f"[v2:127.0.0.1:{free_port()},v1:127.0.0.1:{free_port()}]"
@@ -217,7 +217,7 @@ def _start(processes: list[subprocess.Popen[bytes]], at: Path, *words: str) -> N
 
 
 def _answers(endpoint: str, at: Path, processes: list[subprocess.Popen[bytes]]) -> str:
-    """Wait until a store answers at all, be it with a refusal."""
+    """Wait until a store answers in any way, even with a refusal."""
     end = time.monotonic() + STARTS_S
     while True:
         try:
@@ -233,7 +233,7 @@ def _answers(endpoint: str, at: Path, processes: list[subprocess.Popen[bytes]]) 
 
 
 def _swift(at: Path, processes: list[subprocess.Popen[bytes]]) -> RunningStore:
-    """One server of each kind with one copy of all, and the S3 API before it."""
+    """Run one server of each kind with one copy of all objects, and the S3 API in front."""
     user = getpass.getuser()
     (at / "devices" / "d").mkdir(parents=True)
     for kind in ("account", "container", "object"):

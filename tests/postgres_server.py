@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests and benchmarks: a server in its own folder, a new database for each asker."""
+"""A real PostgreSQL for tests and benchmarks: a server in its own folder, a new database for each caller."""
 
 import os
 import pwd
@@ -21,7 +21,7 @@ _made = 0
 
 
 def program(name: str) -> str | None:
-    """Where a program of PostgreSQL's lies: on the path, or where Debian puts it."""
+    """Return the path of a PostgreSQL program: on the search path, or in Debian's folder."""
     found = shutil.which(name)
     if found is None:
         found = next((str(folder / name) for folder in BINARIES if (folder / name).exists()), None)
@@ -29,7 +29,7 @@ def program(name: str) -> str | None:
 
 
 class PostgresServer:
-    """A server that only a socket in its folder leads to. It may be ended, and started again."""
+    """A server that can be reached only by a socket in its folder. It can be stopped and started again."""
 
     def __init__(self, folder: Path, user: str | None, primary: "PostgresServer | None" = None) -> None:
         """primary: the server of which this one is a streaming replica."""
@@ -46,7 +46,7 @@ class PostgresServer:
         subprocess.run(begin, check=True, timeout=120, stderr=subprocess.PIPE, **self._quiet)
 
     def start(self) -> None:
-        """Start it; after a kill as soon as the last process of the one before has gone."""
+        """Start it; after a kill as soon as the last of the previous processes has ended."""
         options = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=32MB"]
         words = [str(program("postgres")), "-D", str(self.folder / "data"), "-k", str(self.folder), *options]
         for _ in range(20):
@@ -59,13 +59,13 @@ class PostgresServer:
         raise TimeoutError("PostgreSQL did not start")
 
     def stop(self, number: int = signal.SIGINT) -> None:
-        """End it: SIGINT waits for nobody's connection, SIGKILL is a crash."""
+        """Stop it: SIGINT does not wait for connections, SIGKILL is a crash."""
         assert self._process is not None
         self._process.send_signal(number)
         self._process.wait(30)
 
     def freeze(self, number: int = signal.SIGSTOP) -> None:
-        """Let all its processes stand still, or with SIGCONT go on. Its kernel answers meanwhile."""
+        """Pause all its processes, or continue them with SIGCONT. The kernel still accepts connections."""
         assert self._process is not None
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -87,7 +87,7 @@ class PostgresServer:
 
     @contextmanager
     def replica(self) -> Iterator["PostgresServer"]:
-        """Run a streaming replica of it, that has all that is written by now."""
+        """Run a streaming replica of it that has everything written so far."""
         with _own_folder() as (folder, user):
             found = PostgresServer(folder, user, self)
             found.start()
@@ -99,14 +99,14 @@ class PostgresServer:
 
 @contextmanager
 def running() -> Iterator[str | None]:
-    """Run a server; give its folder, None where there is no PostgreSQL."""
+    """Run a server; yield its folder, or None if there is no PostgreSQL."""
     with startable() as server:
         yield server and str(server.folder)
 
 
 @contextmanager
 def startable() -> Iterator[PostgresServer | None]:
-    """Run a server that the caller may end and start; None where there is no PostgreSQL."""
+    """Run a server that the caller may stop and start; None if there is no PostgreSQL."""
     if program("initdb") is None or program("postgres") is None:
         yield None
         return
@@ -121,7 +121,7 @@ def startable() -> Iterator[PostgresServer | None]:
 
 @contextmanager
 def _own_folder() -> Iterator[tuple[Path, str | None]]:
-    """A folder for a server's data and its socket, and the user who runs it."""
+    """Return a folder for a server's data and its socket, and the user who runs it."""
     folder = Path(tempfile.mkdtemp(prefix="stillwatch-pg-"))
     user = None
     if os.getuid() == 0:  # PostgreSQL will not run as root
@@ -134,7 +134,7 @@ def _own_folder() -> Iterator[tuple[Path, str | None]]:
 
 
 def new_database(folder: str, like: str | None = None) -> str:
-    """Make an empty database, or a copy of the one at a URL that nobody is connected to; give its URL."""
+    """Create an empty database, or a copy of the one at a URL without connections; return its URL."""
     global _made
     _made += 1
     name = f"t{os.getpid()}_{_made}"

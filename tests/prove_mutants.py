@@ -1,6 +1,6 @@
-"""Mutants of a verdict's bundle, by a seed: bytes, JSON values, keys, places, and the zip around them.
+"""Mutants of a verdict's bundle, by a seed: bytes, JSON values, keys, paths, and the zip around them.
 
-What a sender with the key can do is signed anew by the tests; what anybody can do is not.
+The tests sign again what a sender with the key can change, but not what anybody can change.
 """
 
 import json
@@ -17,7 +17,7 @@ _HOLE = "a value that is put in as bytes"
 
 
 def places(told: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The ways to every value of a document; of a long list its first and last members."""
+    """Yield the paths of all values of a document; of a long list those of its first and last members."""
     yield at
     if isinstance(told, dict):
         for name in told:
@@ -28,7 +28,7 @@ def places(told: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def mutant_of_json(data: bytes, draw: random.Random) -> bytes:
-    """One value of a document replaced, lost, doubled, moved, or written so that no document is left."""
+    """Replace, remove, double or move one value of a document, or write it so that no document is left."""
     told = json.loads(data)
     way = draw.choice([one for one in places(told) if one])
     held = told
@@ -55,16 +55,14 @@ def mutant_of_json(data: bytes, draw: random.Random) -> bytes:
     text = json.dumps(told).encode()
     if kind == "raw":
         return text.replace(json.dumps(_HOLE).encode(), draw.choice(_RAW))
-    if kind == "twice" and isinstance(
-        held, dict
-    ):  # a name that stands there twice: other readers see another
+    if kind == "twice" and isinstance(held, dict):  # a duplicate name: parsers differ in the value
         name = json.dumps(last).encode() + b": "
         return text.replace(name, name + json.dumps(draw.choice(ODD)).encode() + b", " + name, 1)
     return text
 
 
 def _near(value: Any, draw: random.Random) -> Any:
-    """A value of the same kind that says something else."""
+    """Return another value of the same kind."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -79,7 +77,7 @@ def _near(value: Any, draw: random.Random) -> Any:
 
 
 def mutant_of_bytes(data: bytes, draw: random.Random) -> bytes:
-    """Some bytes flipped, cut off, doubled, put in or taken out."""
+    """Flip, cut off, double, insert or remove some bytes."""
     at = draw.randrange(len(data) + 1)
     more = bytes(draw.randrange(256) for _ in range(draw.choice((1, 1, 4, 40))))
     return draw.choice((
@@ -89,7 +87,7 @@ def mutant_of_bytes(data: bytes, draw: random.Random) -> bytes:
 
 
 def mutant_of_zip(data: bytes, draw: random.Random) -> bytes:
-    """A zip changed, more often than not in its directory at the end."""
+    """Change a zip, more often than not in the directory at its end."""
     if draw.random() < 0.3:
         return mutant_of_bytes(data, draw)
     at = len(data) - draw.randrange(1, min(len(data), 1600))

@@ -1,10 +1,10 @@
-"""An object store for tests: moto's in a thread of the test, or a real one behind a door in that thread.
+"""An object store for tests: moto's in a thread of the test, or a real one behind a proxy in that thread.
 
     pytest -m slow tests/test_fleet_store.py                               # moto's
     STILLWATCH_TEST_S3=radosgw pytest -m slow tests/test_fleet_store.py    # Ceph's, or swift: started for it
     STILLWATCH_TEST_S3=http://127.0.0.1:9000 AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… pytest …
 
-The door can be shut and opened: objects stay while the store is away. It refuses where it is to, and counts.
+The proxy can be closed and opened: objects stay meanwhile. It refuses requests as told, and counts them.
 """
 
 import http.client
@@ -33,7 +33,7 @@ App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 @dataclass(frozen=True)
 class StoreRequest:
-    """One request as it passed the door."""
+    """One request as it passed the proxy."""
 
     method: str
     url: str  # path and query
@@ -82,7 +82,7 @@ class S3Server:
     def start(self) -> None:
         server: BaseWSGIServer = until(
             self._listen, 60, f"port {self.port}"
-        )  # a client's own end may lie on it
+        )  # a client may have closed its end
         self._server = server
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -92,7 +92,7 @@ class S3Server:
                 "127.0.0.1", self.port, self._answer, threaded=True, request_handler=_Quiet,
                 ssl_context=self._tls,
             )  # fmt: skip
-        except SystemExit:  # how werkzeug ends where the port is taken
+        except SystemExit:  # werkzeug exits like this if the port is taken
             return None
 
     def stop(self) -> None:
@@ -102,21 +102,21 @@ class S3Server:
             self._server = None
 
     def files(self) -> S3FileSystem:
-        """The bucket as whoever may write to it sees it."""
+        """Return the bucket as any account with write access sees it."""
         return S3FileSystem(
             access_key=self.key, secret_key=self.secret, region="us-east-1", scheme="http",
             endpoint_override=f"127.0.0.1:{self.port}", allow_bucket_creation=True,
         )  # fmt: skip
 
     def client(self) -> Any:
-        """The store as another library speaks to it."""
+        """Return the store as seen by another library."""
         return boto3.client(
             "s3", endpoint_url=self.endpoint, region_name="us-east-1",
             aws_access_key_id=self.key, aws_secret_access_key=self.secret,
         )  # fmt: skip
 
     def bucket(self, versions: bool = False) -> str:
-        """Make an empty bucket; give the address of a fleet's part of it. versions: of what is deleted."""
+        """Create an empty bucket; return the address of a fleet's part. versions: keep deleted objects."""
         global _made
         _made += 1
         name = f"bucket-{os.getpid()}-{_made}"
@@ -126,7 +126,7 @@ class S3Server:
         return f"s3://{name}/fleet?endpoint={self.endpoint}"
 
     def names(self, address: str, below: str = "") -> list[str]:
-        """The objects of a fleet, by their paths in the store."""
+        """Return a fleet's objects by their paths in the store."""
         root = address.removeprefix("s3://").partition("?")[0]
         found = self.files().get_file_info(
             FileSelector(f"{root}/{below}", recursive=True, allow_not_found=True)
@@ -136,11 +136,11 @@ class S3Server:
 
 class _Quiet(WSGIRequestHandler):
     def log(self, *_: object) -> None:
-        """Say nothing: a test prints what it wants known."""
+        """Print nothing: a test prints what it needs."""
 
 
 def _body(environ: dict[str, Any]) -> bytes:
-    """Read a request's body and lay it back, with its length known."""
+    """Read a request's body and put it back, with its length known."""
     of = environ["wsgi.input"]
     length = environ.get("CONTENT_LENGTH")
     body: bytes = of.read() if environ.pop("HTTP_TRANSFER_ENCODING", "") else of.read(int(length or 0))
@@ -151,7 +151,7 @@ def _body(environ: dict[str, Any]) -> bytes:
 
 
 def moto() -> App:
-    """moto's application. CompleteMultipartUpload gets the root element that S3 answers with."""
+    """Return moto's application. CompleteMultipartUpload gets the root element that S3 answers with."""
     from moto.server import DomainDispatcherApplication, create_backend_app
 
     app = DomainDispatcherApplication(create_backend_app)
@@ -170,7 +170,7 @@ def moto() -> App:
 
 
 def passed_on(endpoint: str) -> App:
-    """An application that hands each request on to a real store, as it was signed."""
+    """Return an application that forwards each request to a real store, as it was signed."""
     where = urlsplit(endpoint)
     kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
 
@@ -183,7 +183,7 @@ def passed_on(endpoint: str) -> App:
             for name in ("CONTENT_TYPE", "CONTENT_LENGTH")
             if environ.get(name)
         }
-        headers.pop("EXPECT", None)  # was answered at the door
+        headers.pop("EXPECT", None)  # was answered by the proxy
         body = environ["wsgi.input"].read()
         store = kind(where.netloc, timeout=60)
         try:
@@ -201,7 +201,7 @@ def passed_on(endpoint: str) -> App:
 
 @contextmanager
 def serving(named: str = os.environ.get(VARIABLE, "")) -> Iterator[S3Server]:
-    """Run a store, `radosgw` or such, or open a door to that of a URL; its credentials in the environment."""
+    """Run a store, `radosgw` or such, or a proxy for a URL's store, with credentials from the environment."""
     if named.startswith("http"):
         key, secret = (os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
         with _open(S3Server(passed_on(named), key, secret)) as server:

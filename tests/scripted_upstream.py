@@ -1,4 +1,4 @@
-"""An upstream whose replies a test writes, as one function of what was asked. It keeps what came.
+"""An upstream whose replies a test defines as a function of the request. It records all requests.
 
 with scripted(answer) as up:
     ... up.url, up.seen
@@ -19,7 +19,7 @@ from gateway_world import Running, request
 class Asked:
     method: str
     path: str
-    headers: dict[str, str]  # by their names in small letters
+    headers: dict[str, str]  # by lower-case names
     body: bytes
 
 
@@ -40,7 +40,7 @@ class Scripted:
 
 @contextmanager
 def scripted(answer: Callable[[Asked], Said | Any]) -> Iterator[Scripted]:
-    """Run one in a thread."""
+    """Run an upstream in a thread."""
     world = Scripted()
 
     class Handler(BaseHTTPRequestHandler):
@@ -76,7 +76,7 @@ def scripted(answer: Callable[[Asked], Said | Any]) -> Iterator[Scripted]:
 def ask(
     gate: Running, method: str, target: str, body: Any = None, key: str | None = None, **headers: str
 ) -> tuple[int, Any]:
-    """One request through a gateway: status and body, read where it is JSON."""
+    """Send one request through a gateway; return status and body, parsed if it is JSON."""
     head = {"authorization": f"Bearer {key or gate.key}"}
     head |= {name.replace("__", "-"): value for name, value in headers.items()}
     reply = request(gate.port, method, target, body, head)

@@ -30,7 +30,7 @@ COMMAND = (sys.executable, "-c", "from stillwatch.cli.main import run; run()")
 
 
 class Served:
-    """A gateway that is served."""
+    """A gateway that is being served."""
 
     def __init__(self, place: Path, upstream: str, workers: int, issue: bool = True) -> None:
         self.place, self.folder = place, open_folder(place / "serve")
@@ -61,7 +61,7 @@ class Served:
         return (self.place / "log").read_text(errors="replace")
 
     def part(self, name: str) -> str:
-        """What /health says of one part."""
+        """Return one part's text in /health."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/health", timeout=5) as answer:
                 found = json.load(answer)
@@ -70,7 +70,7 @@ class Served:
         return next((part["text"] for part in found["parts"] if part["name"] == name), "")
 
     def pids(self, start: str = "worker-") -> set[int]:
-        """Children of the supervisor whose name, as `ps` shows it, begins so."""
+        """Return the supervisor's children whose name, as in `ps`, begins like this."""
         assert self.process is not None
         return {
             pid
@@ -82,7 +82,7 @@ class Served:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
     def ask(self, connection: http.client.HTTPConnection | None = None, **headers: str) -> int:
-        """The status of one request; raises what the connection raises."""
+        """Return the status of one request; raises what the connection raises."""
         used = connection or self.connect()
         try:
             used.request(
@@ -99,7 +99,7 @@ class Served:
 
 @contextmanager
 def clients(s: Served, many: int, keep: bool = False) -> Iterator[Counter[str]]:
-    """Clients that ask without pause, on a new connection each time or on one they keep; what they got."""
+    """Clients that send requests without pause, each on a new or a kept connection; with their results."""
     got: Counter[str] = Counter()
     ended = threading.Event()
 

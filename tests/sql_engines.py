@@ -1,4 +1,4 @@
-"""The engines that are installed here, as pytest's parameters; Spark's tests have a marker of their own."""
+"""The installed engines as parameters for pytest; Spark's tests have their own marker."""
 
 import functools
 import os
@@ -19,12 +19,12 @@ MARKS = {"spark": pytest.mark.spark}
 
 
 def each(names: tuple[str, ...] = INSTALLED) -> list[object]:
-    """Names of engines as parameters."""
+    """Return names of engines as parameters."""
     return [pytest.param(name, marks=MARKS.get(name, ())) for name in names]
 
 
 def opened(name: str, **settings: object) -> SqlEngine:
-    """An engine; Spark's are all on one cluster, which stays until the tests end."""
+    """Return an engine; Spark's share one cluster, which stays until the tests end."""
     if name == "spark":
         _cluster()
     return open_engine(name, **settings)

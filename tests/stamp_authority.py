@@ -1,4 +1,4 @@
-"""A time-stamping authority for tests: `openssl ts` behind a socket, with a root of its own."""
+"""A time-stamping authority for tests: `openssl ts` behind a socket, with its own root."""
 
 import subprocess
 import threading
@@ -41,7 +41,7 @@ def openssl(*words: str) -> None:
 
 
 def make(folder: Path, name: str = "Clock of the tests") -> Path:
-    """Make an authority's keys and give the file of its root."""
+    """Create an authority's keys and return the file of its root."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "openssl.cnf"
     settings.write_text(SETTINGS.format(folder=folder))
@@ -59,7 +59,7 @@ def make(folder: Path, name: str = "Clock of the tests") -> Path:
 
 @dataclass
 class Clock:
-    """An authority that answers. `instead`: what it answers in place of a stamp, (status, body)."""
+    """An authority that answers. `instead`: its answer in place of a stamp, (status, body)."""
 
     folder: Path
     root: Path
@@ -77,7 +77,7 @@ class Clock:
 
 @contextmanager
 def answering(folder: Path) -> Iterator[Clock]:
-    """Lend an authority on a port of this machine."""
+    """Run an authority on a port of this machine."""
     clock = Clock(folder, make(folder))
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""A TAXII 2.1 server on loopback, by the specification: one root, one collection, HTTP Basic or a token."""
+"""A TAXII 2.1 server on loopback, as specified: one root, one collection, HTTP Basic or a token."""
 
 import base64
 import contextlib
@@ -23,11 +23,11 @@ PASSWORD = "correct horse"
 
 @dataclass
 class TaxiiServer:
-    """What the server holds, and how it answers."""
+    """The server's objects, and how it answers."""
 
     url: str = ""
     stored: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # (date added, object)
-    pending: int = 0  # looks at a status before it is complete
+    pending: int = 0  # polls of a status before it is complete
     failures: list[dict[str, str]] = field(default_factory=list)
     page: int = 1_000
     can_write: bool = True
@@ -143,7 +143,7 @@ def taxii_server(token: str = "") -> Iterator[TaxiiServer]:
 
 @contextmanager
 def medallion(python: str, work: Path) -> Iterator[str]:
-    """OASIS' reference server (medallion 3.0.0) on loopback, with one empty collection; gives its URL."""
+    """Run OASIS' reference server (medallion 3.0.0) on loopback, with one empty collection; yield its URL."""
     info = {"title": "root", "versions": [MEDIA_TYPE], "max_content_length": 9_765_625}
     collection = {"id": COLLECTION, "title": "A", "can_read": True, "can_write": True,
                   "media_types": ["application/stix+json;version=2.1"]}  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is kept up or looked up by index equals what is counted anew, on random logs."""
+"""Incremental and indexed results equal results that are computed from scratch, on random logs."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ TENANTS, FINGERPRINTS, ROWS = 12, 30, 400
 
 
 def random_spread(rng: np.random.Generator) -> Spread:
-    """Entries and uses without meaning; times are row numbers."""
+    """Return random entries and uses; times are row numbers."""
     entries, uses = 200, 900
     return Spread(
         no_links(),
@@ -34,7 +34,7 @@ def random_spread(rng: np.random.Generator) -> Spread:
 
 
 def random_links(rng: np.random.Generator, heaviest: int) -> tuple[Links, list[tuple[int, int, int, int]]]:
-    """Links without meaning, and each as (at, weight, lower tenant, higher tenant)."""
+    """Return random links, each as (at, weight, lower tenant, higher tenant)."""
     at, weight, many = (
         np.sort(rng.integers(0, ROWS, 120)),
         rng.integers(0, 9000, 120),
@@ -68,7 +68,7 @@ def test_a_moving_window_sums_the_links_it_holds(seed: int, heaviest: int) -> No
         *range(150, ROWS, 23),
         ROWS + 100,
         ROWS + 200,
-    ):  # the last two hold nothing that came before
+    ):  # the last two contain nothing from before
         graph = window.moved(until - 90, until)
         expected = np.zeros((TENANTS + 2, TENANTS + 2), np.int64)
         for at, weight, a, b in each:
@@ -116,7 +116,7 @@ def test_signature_by_index_is_signature_by_counting(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_what_is_typical_of_a_part_of_a_pool_needs_no_other_part_in_sight(seed: int) -> None:
-    """Thirty accounts of a pool of sixty took up a wording that a few of 2,000 others have too."""
+    """Thirty of a pool's sixty accounts took up wording that a few of 2,000 others have too."""
     rng = np.random.default_rng(seed)
     pool, others = np.arange(60), np.arange(60, 2_060)
     pairs = [(p, 0) for p in pool] + [(p, 0) for p in rng.choice(others, 20, replace=False)]

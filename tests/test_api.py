@@ -1,4 +1,4 @@
-"""The public Python interface: logs in any shape, results as tables, refusals that say what to do."""
+"""The public Python interface: logs in any shape, results as tables, refusals that state what to do."""
 
 import ast
 import inspect
@@ -39,7 +39,7 @@ HEAVY = ("scipy", "duckdb", "pyarrow", "numpy", "pandas", "fastapi", "rich", "ji
 
 
 def findings(result: sw.ScanReport) -> dict[str, Any]:
-    """What findings.json holds, without the time that the scan took."""
+    """Return the content of findings.json, without the duration of the scan."""
     document: dict[str, Any] = json.loads(result.to_json())
     document["scanned"]["seconds"] = 0
     return document
@@ -59,7 +59,7 @@ def scan_report(world: Scene) -> sw.ScanReport:
 
 @pytest.fixture
 def few() -> pa.Table:
-    """Exchanges of three accounts, for what is refused or mended."""
+    """Return exchanges of three accounts, for tests of refusals and repairs."""
     return pa.table(
         {
             "time": pa.array([datetime(2026, 3, 1, 12, k, tzinfo=UTC) for k in range(6)]),
@@ -112,7 +112,7 @@ def test_scan_is_the_function_and_the_package_in_any_order(before: str) -> None:
 
 @pytest.mark.slow
 def test_the_public_surface_is_typed(tmp_path: Path) -> None:
-    """As a user's mypy sees it: py.typed ships, and the lazy names have their types."""
+    """Run mypy as a user would: py.typed ships, and the lazy names have their types."""
     user = tmp_path / "user.py"
     user.write_text(
         "import stillwatch as sw\n"
@@ -166,7 +166,7 @@ def test_a_scan_twice_gives_the_same(world: Scene, scan_report: sw.ScanReport) -
 
 
 class OnlyCapsule:
-    """What polars and others look like from here: nothing but the PyCapsule interface."""
+    """A table as polars and others appear here: nothing but the PyCapsule interface."""
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
@@ -268,7 +268,7 @@ def test_paths_of_every_kind(tmp_path: Path, few: pa.Table) -> None:
         assert records(given) == every
 
 
-# --- columns with names of their own ----------------------------------------------------------------------
+# --- columns with other names -----------------------------------------------------------------------------
 
 NAMES = {"account": "tenant name", "prompt": "q", "time": "when"}
 
@@ -291,7 +291,7 @@ def test_columns_of_a_table_and_of_files(tmp_path: Path, few: pa.Table) -> None:
 
 
 def test_a_line_without_its_named_column_is_no_other_payers(tmp_path: Path) -> None:
-    """An alias that happens to be there must not stand in for the column that was named."""
+    """An alias that happens to exist must not replace the column that was named."""
     log = tmp_path / "log.jsonl"
     rows = [
         {"time": "2026-03-01T12:00:00Z", "prompt": "hi", "team": "a", "api_key": "k1"},
@@ -324,7 +324,7 @@ def test_columns_that_make_no_sense(few: pa.Table, tmp_path: Path, columns: Any,
             sw.scan(data, columns=columns)
 
 
-# --- what is refused, and what is only counted ------------------------------------------------------------
+# --- refused input, and input that is only counted --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -666,7 +666,7 @@ def test_each_setting_reaches_the_detection(world: Scene, scan_report: sw.ScanRe
 def test_a_longer_window_and_other_looks_change_when_an_alarm_comes(
     world: Scene, scan_report: sw.ScanReport
 ) -> None:
-    unsure = {"alpha_ceiling": 1e-8}  # else this pool is so sure that one look is enough
+    unsure = {"alpha_ceiling": 1e-8}  # otherwise one evaluation is enough for this pool
     slow = sw.scan(world.table, world.accounts, settings=sw.Settings(looks_before_naming=24, **unsure))
     fast = sw.scan(world.table, world.accounts, settings=sw.Settings(looks_before_naming=1, **unsure))
     assert [one.named_at for one in slow.campaigns] != [one.named_at for one in fast.campaigns]
@@ -678,7 +678,7 @@ def test_a_longer_window_and_other_looks_change_when_an_alarm_comes(
 def test_a_report_under_other_settings_says_so(
     world: Scene, scan_report: sw.ScanReport, tmp_path: Path
 ) -> None:
-    """Its error rates were measured under the shipped ones: who loosens the tests cannot borrow them."""
+    """Its error rates were measured with the shipped tests: with looser tests they do not apply."""
     loose = sw.Settings(alpha_ceiling=0.05, parts=sw.Settings().parts - {"follow"})
     said = "These are not the shipped settings (parts without follow, alpha_ceiling 0.05)."
     result = sw.scan(world.table, world.accounts, settings=loose)
@@ -697,7 +697,7 @@ def test_a_report_under_other_settings_says_so(
 
 @pytest.mark.slow
 def test_the_dial(world: Scene) -> None:
-    """Where honest groups are granted much likeness, the pool is only found by who accepts false cases."""
+    """If honest groups may be more alike, the pool is only found with a larger false-positive budget."""
     granted = {"correlation_floor": (0.1, 0.1, 0.1), "correlation_ceiling": (0.1, 0.1, 0.1)}
     few, many = (
         sw.scan(
@@ -720,7 +720,7 @@ def pieces(table: pa.Table, hours: int) -> Iterator[pa.Table]:
 
 
 def test_a_bad_row_of_before_hides_no_refusal() -> None:
-    """Each `add` would be answered with 0 new exchanges, and nobody would hear why."""
+    """Otherwise each `add` would return 0 new exchanges, without a reason."""
     row = {"account": "a", "prompt": "what is one plus two"}
     good = pa.Table.from_pylist([row | {"time": f"2026-03-0{day}T08:00:00Z"} for day in (1, 2)])
     bad = pa.Table.from_pylist([row | {"time": "never"}])
@@ -799,7 +799,7 @@ def test_a_saved_live_scan_keeps_its_settings(few: pa.Table, tmp_path: Path) -> 
         sw.LiveScan.load(tmp_path / "state", key=KEY)
 
 
-# --- the docstrings that the reference is made of --------------------------------------------------------
+# --- the docstrings in the reference ---------------------------------------------------------------------
 
 
 def test_public_functions_say_what_they_take_and_what_they_refuse() -> None:

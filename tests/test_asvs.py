@@ -1,4 +1,4 @@
-"""The checklist of docs/figures/asvs.md: its rows name tests that exist; and what no other test walks."""
+"""The checklist of docs/figures/asvs.md: the tests in its rows exist; and checks that no other test makes."""
 
 import ast
 import re
@@ -40,7 +40,7 @@ MODULES = {"pickle", "marshal", "shelve", "yaml", "xml", "lxml", "ctypes"}
 
 
 def rows() -> list[tuple[str, ...]]:
-    """Give (id, level, text, state, tests or reason) of each requirement."""
+    """Return (id, level, text, state, tests or reason) of each requirement."""
     lines = [line for line in TABLE.read_text().splitlines() if re.match(r"\| \d", line)]
     return [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in lines]
 
@@ -94,11 +94,11 @@ def test_every_test_that_is_named_is_collected() -> None:
     assert named_tests() - collected == set(), got.stdout[-2_000:]
 
 
-# --- what no other test walks ---
+# --- checks that no other test makes ---
 
 
 def calls() -> Iterator[tuple[Path, ast.Call, str]]:
-    """Give every call in the console with the last word of what is called."""
+    """Return every call in the console, with the last part of the called name."""
     for path in sorted(CONSOLE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):

@@ -1,4 +1,4 @@
-"""The trail: what is written is verified, what is changed is named, what is erased is gone."""
+"""The audit trail: its records verify, changes are reported, and erased details are gone."""
 
 import json
 import os
@@ -134,7 +134,7 @@ def test_erasing_keeps_the_chain_and_drops_the_words(store: Store, tmp_path: Pat
         assert read(db, person="acct-1") == []
     for path in tmp_path.glob("cases.db*"):
         assert key.encode() not in path.read_bytes(), path
-    note(store, 20, personal={"acct-1": {"text": "again"}})  # a new key, and nothing of the old
+    note(store, 20, personal={"acct-1": {"text": "again"}})  # a new key, and no data of the old one
     with store.reading() as db:
         assert [row.personal[0]["text"] for row in read(db, person="acct-1", opened=True)] == ["again"]
     sound(store)
@@ -154,7 +154,7 @@ def test_keys_are_handed_over(store: Store, tmp_path: Path) -> None:
     with store.writing(BEGIN_US + 5) as tx:
         tx.changed = True
         audit.hand_over(tx.db, "ann", "yearly", tx.now_us)
-    # Another process with the old key's file learns of it: the new key lies beside until it is taken over.
+    # Another process with the old key's file learns of it: the new key's file waits until it is used.
     note(store, 2)
     assert audit.signer.key != first
     found = sound(store, trusted=[first])
@@ -309,7 +309,7 @@ def test_a_partner_vouches_and_notices_a_rewritten_trail(store: Store, tmp_path:
         assert isinstance(found, Broken)
         assert (found.cause, "vouches for no record" in found.why) == (Cause.WITNESS, True)
 
-    with store.writing(BEGIN_US) as tx:  # an insider with the key, who puts all right but what left the house
+    with store.writing(BEGIN_US) as tx:  # an insider with the key, who corrects all but the exported copies
         scene = read_scene(tx.db)
         tx.db.execute(text("DELETE FROM audit_records WHERE seq > 1"))
         row = scene.rows[0]

@@ -1,4 +1,4 @@
-"""The evidence bundle: whole and true it is sound, anything else is named; and nothing private is in it."""
+"""The evidence bundle: a complete, true one is sound; every defect is named; it contains nothing private."""
 
 import ast
 import base64
@@ -60,7 +60,7 @@ def copy(told: Told, tmp_path: Path) -> Path:
 
 
 def alone(bundle: Path, *words: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
-    """Run the bundle's own checker as somebody without Stillwatch does."""
+    """Run the bundle's own checker as a reader without Stillwatch does."""
     return subprocess.run(
         [python, "-I", "-S", str(bundle / "verify.py"), *words],
         capture_output=True,
@@ -81,7 +81,7 @@ def wrong(bundle: Path, key: str | None = None) -> list[str]:
 
 
 def key_of(told: Told) -> str:
-    """The sender's public key, as a receiver has it from elsewhere."""
+    """Return the sender's public key, as a receiver has it from another source."""
     return str(told.folder / "audit.key.pub")
 
 
@@ -177,7 +177,7 @@ def test_the_key_is_checked_where_it_is_named(told: Told, copy: Path) -> None:
 
 
 def test_a_second_analyst_counts_the_same_from_the_file_alone(copy: Path, told: Told) -> None:
-    """Written without the checker: an analyst reads the lines and counts for himself."""
+    """Written without the checker: an analyst reads the lines and counts independently."""
     accounts = lines(copy, "accounts.ndjson")
     named = {k for k, one in enumerate(accounts) if one["in_finding"]}
     events = [one for one in lines(copy, "events.ndjson") if one["a"] in named]
@@ -186,7 +186,7 @@ def test_a_second_analyst_counts_the_same_from_the_file_alone(copy: Path, told: 
     finding = json.loads((copy / "finding.json").read_text())["campaign"]["finding"]
     assert len(taken) == finding["harvest"]["exchanges"]
     assert sum(one["o"] for one in taken) == finding["harvest"]["output_tokens"]
-    hers = {k for k in named if accounts[k]["verdict"] == "victim"}  # a stolen key is not the thief
+    hers = {k for k in named if accounts[k]["verdict"] == "victim"}  # a victim is not the thief
     assert {accounts[k]["account"] for k in named - hers} == set(alert["accounts"])
     assert (len(named - hers), len(hers)) == (alert["members"], alert["victims"])
     mostly = {a: statistics.mode(one["m"] for one in taken if one["a"] == a) for a in named}
@@ -195,7 +195,7 @@ def test_a_second_analyst_counts_the_same_from_the_file_alone(copy: Path, told: 
     claim = next(one for one in alert["why"] if one["detector"] == "same_model")
     assert claim["actual"] == pytest.approx(many / len(named))
     assert claim["baseline"] == pytest.approx(others[model] / sum(others.values()))
-    # His verdict: one hand. All on one model that a fourth of the others use; and all in the planted pool.
+    # The verdict: one operator. All use one model, as a fourth of the others do; all are in the planted pool.
     assert many / len(named) > 2 * others[model] / sum(others.values())
     assert {accounts[k]["account"] for k in named} <= set(told.pool)
 
@@ -209,7 +209,7 @@ def test_every_file_that_is_flipped_is_named(copy: Path) -> None:
     names = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file())
     assert len(names) > 20
     for name in names:
-        if name == verify.DRAFT:  # a person completes it: it is nobody's signed word
+        if name == verify.DRAFT:  # a person completes it, so it is not signed
             continue
         path = copy / name
         whole = path.read_bytes()
@@ -241,7 +241,7 @@ def test_files_that_are_missing_added_or_links_are_named(copy: Path) -> None:
 
 
 def resigned(copy: Path, edit: Callable[[dict[str, bytes]], None], signer: Any = None) -> list[str]:
-    """What an insider with the key makes: files changed, the manifest written anew."""
+    """Return what is wrong after an insider with the key changes files and writes the manifest again."""
     files = {
         path.relative_to(copy).as_posix(): path.read_bytes()
         for path in copy.rglob("*")
@@ -364,7 +364,7 @@ def test_of_a_finding_that_kept_no_counts_the_p_value_is_not_computed(copy: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_no_garbage_breaks_the_checker(copy: Path, seed: int) -> None:
-    """Signed garbage, as a hostile sender makes it: an answer and no traceback."""
+    """Signed garbage from a hostile sender: the checker gives an answer and no traceback."""
     rng = random.Random(seed)
     junk = [b"", b"{}", b"[]", b"null", b"[" * 50_000, b"\xff\xfe", b'{"a":1e999}', b"1\n2\n", b'""']
 
@@ -401,7 +401,7 @@ def test_a_time_stamp_beside_the_manifest_is_read_and_checked(told: Told, tmp_pa
         ready = prepare(store, told.case, who="ann", now_us=NOW_US, log=log)
         made = release(store, ready, tmp_path / "out", who="ann", now_us=NOW_US, stamped_by=by)
         assert made.stamped_by == "CN=Clock of the tests"
-        elsewhere = clock.stamp(clock.asked[0])  # of the same manifest, later
+        elsewhere = clock.stamp(clock.asked[0])  # for the same manifest, later
         stranger = stamp_authority.make(tmp_path / "stranger")
     assert alone(told.bundle, "--stamp-ca", str(clock.root)).returncode == 1  # it has none
     assert "no time stamp" in alone(told.bundle).stdout
@@ -444,7 +444,7 @@ def test_a_manifest_of_other_words_and_a_zip_that_swells_are_refused(copy: Path,
         packed.writestr(verify.MANIFEST, b"{}")
         packed.writestr("events.ndjson", b"")
     data = bomb.read_bytes()
-    at = data.rindex(b"PK\x01\x02") + 24  # the last entry's size, unpacked
+    at = data.rindex(b"PK\x01\x02") + 24  # the uncompressed size of the last entry
     bomb.write_bytes(data[:at] + (3 << 30).to_bytes(4, "little") + data[at + 4 :])
     done = alone(copy, str(bomb))
     assert (done.returncode, "more than any bundle" in done.stderr) == (2, True)
@@ -481,12 +481,12 @@ def test_a_zip_says_the_same(told: Told, tmp_path: Path) -> None:
             found = check(made.path)
         except verify.Bad:
             continue
-        if not found["wrong"]:  # a bit of the zip's own (a date, a version): every file came out as it was
+        if not found["wrong"]:  # metadata of the zip itself (a date, a version): every file is unchanged
             with zipfile.ZipFile(made.path) as packed:
                 assert packed.testzip() is None
 
 
-# --- what leaves ---
+# --- what a release discloses ---
 
 
 @pytest.mark.slow
@@ -635,7 +635,7 @@ def test_the_command_says_asks_and_tells_how_to_check(told: Told, tmp_path: Path
     assert alone(out, "--key", key).returncode == 0
 
 
-# --- a sender who contradicts himself ---
+# --- a sender whose files contradict each other ---
 
 
 def each(name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, bytes]], None]:
@@ -802,7 +802,7 @@ def test_another_release_says_that_it_is_another(
 
 # --- absurd values ---
 
-ABSURD: list[tuple[str, str, Any, str]] = [  # file, key, value, what is said
+ABSURD: list[tuple[str, str, Any, str]] = [  # file, key, value, message
     ("events.ndjson", "t", -1, "t is -1, and has to be a whole number from 0"),
     ("events.ndjson", "t", float("nan"), "t is nan"),
     ("events.ndjson", "w", 10**40, "w is a whole number too large"),
@@ -876,7 +876,7 @@ def test_a_name_that_stands_twice_in_what_is_signed_is_named(copy: Path) -> None
 
 
 def _every_signal(finding: dict[str, Any]) -> None:
-    """Let a finding name every signal that computes something again."""
+    """Let a finding name every signal that recomputes numbers."""
     campaign, evidence = finding["campaign"]["finding"], finding["campaign"]["evidence"]
     for name in sorted(
         {*recomputed_by()[0], *recomputed_by()[1]} - {r["detector"] for r in campaign["reasons"]}
@@ -917,7 +917,7 @@ def test_the_chance_of_many_is_computed_and_the_chance_of_too_many_takes_no_long
 
 
 def test_as_many_refusals_as_there_may_be_are_computed() -> None:
-    """A thousand refused requests and more overflowed: comb(n, x) fits no float."""
+    """More than a thousand refused requests overflowed, since comb(n, x) exceeds the range of a float."""
     e = object.__new__(OpenedBundle)
     e.harvest = [{"t": k * 1_000_000, "a": k % 2, "s": 429} for k in range(3_000)]
     found = complementary_load.recompute(e)

@@ -1,4 +1,4 @@
-"""A bundle of a finding by refused work: what moved is counted again from the events."""
+"""A bundle of a finding by refused work: moved texts are counted again from the events."""
 
 import shutil
 from collections import defaultdict
@@ -61,7 +61,7 @@ def test_what_each_account_was_refused_and_took_over_is_counted_again(bundle: Pa
 
 
 def without_rate(finding: dict[str, Any]) -> None:
-    """Make it one of a scan that did not state how often other texts move."""
+    """Make the finding one of a scan that did not state how often other texts move."""
     campaign = finding["campaign"]
     for reason, numbers in zip(campaign["finding"]["reasons"], campaign["evidence"]["reasons"], strict=True):
         if reason["detector"] == "failover":
@@ -77,7 +77,7 @@ def test_a_finding_that_states_no_rate_is_taken_as_stated(bundle: Path) -> None:
 
 
 def of_a_larger_group(finding: dict[str, Any]) -> None:
-    """Make it one whose refused work was tested with an account more, which the finding does not name."""
+    """Make the finding one whose test of refused work included one account that it does not name."""
     campaign = finding["campaign"]
     for reason, numbers in zip(campaign["finding"]["reasons"], campaign["evidence"]["reasons"], strict=True):
         if reason["detector"] == "failover":
@@ -85,7 +85,7 @@ def of_a_larger_group(finding: dict[str, Any]) -> None:
 
 
 def test_what_moved_in_a_larger_group_is_taken_as_stated(bundle: Path) -> None:
-    """The honest bundle of such a finding was refused."""
+    """Such an honest bundle was once rejected."""
     files = {path.relative_to(bundle).as_posix(): path.read_bytes() for path in bundle.glob("*.*json")}
     document("finding.json", of_a_larger_group)(files)
     own = defaultdict(set)

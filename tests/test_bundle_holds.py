@@ -1,4 +1,4 @@
-"""A bundle of a finding by holds: blocks are drawn again by a key that the trail fixed before it counted."""
+"""A bundle of a finding by holds: the checker repeats the draws with a key that the trail fixed."""
 
 import json
 import random
@@ -33,7 +33,7 @@ from stillwatch.units import DAY_US, HOUR_US
 from test_bundle import alone, check, document, each, lines, resigned
 
 pytestmark = pytest.mark.slow
-MANY, BEGAN = 16, 12  # accounts of the pool, and of these in its schedule at first
+MANY, BEGAN = 16, 12  # accounts of the pool, and those in its first schedule
 OVER_US = START_US + 20 * DAY_US
 TERMS = Terms(1, holds=Holds(mode="on"))
 
@@ -46,7 +46,7 @@ class World:
     key: str
 
     def bundle(self, out: Path, held: HoldSchedule, now_us: int = OVER_US) -> Path:
-        """Export the case; that the key leaves is said before it does."""
+        """Export the case; the sentences for the sender state that the key is disclosed."""
         with ControlState(self.folder.state) as state:
             casework = Casework(self.folder, None, state, lambda _: None)
             with casework.store(now_us) as store:
@@ -62,7 +62,7 @@ class World:
 def play(path: Path, copied_after_us: int = 1_000_000) -> World:
     """A pool is held for a week, found by that, and becomes a case. Its schedule grows, and draws more often.
 
-    copied_after_us: how long after it was written down each act of the holds came to the audit trail.
+    copied_after_us: the delay with which the audit trail recorded each act of the holds.
     """
     folder = open_folder(path)
     acts = (
@@ -117,7 +117,7 @@ def bundle(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def doubt(bundle: Path) -> str:
-    """Why the checker takes the draws for the sender's word; "" where it drew them again."""
+    """Return why the draws rest on the sender's word; "" if the checker repeated them."""
     told = [line for line in check(bundle)["lines"] if "randomised holds drew" in line]
     return told[0].partition("word: ")[2]
 
@@ -140,7 +140,7 @@ def test_every_block_is_drawn_again_and_what_each_account_was_refused_is_counted
     assert here["not_held_answered_429"] == 0
     assert f"of {here['held']} first questions in drawn blocks {answered} were" in done.stdout
     assert here["p_here"] < 1e-6
-    assert stated["reason.holds.n"]["why_not"]  # what others asked is still the owner's word
+    assert stated["reason.holds.n"]["why_not"]  # the requests of others are still the sender's word
 
 
 def test_a_copy_names_accused_accounts_alone_and_never_the_folders_secret(world: World, bundle: Path) -> None:
@@ -151,11 +151,11 @@ def test_a_copy_names_accused_accounts_alone_and_never_the_folders_secret(world:
     assert world.folder.secret().hex() not in (bundle / "holds.json").read_text()
 
 
-# --- a dishonest owner, who has every key ---
+# --- a dishonest sender, who has every key ---
 
 
 def test_whoever_draws_again_after_looking_has_no_commitment_of_before(world: World, tmp_path: Path) -> None:
-    """He takes the key that suits best of a thousand: the trail's record fixed another."""
+    """A sender takes the most suitable of a thousand keys, but the trail's record fixed another one."""
     kinder = replace(world.drawn, key=bytes(32))
     assert "no commitment to the draw" in doubt(world.bundle(tmp_path / "out", kinder))
     told = {row["name"]: row for row in lines(tmp_path / "out", "claims.ndjson")}
@@ -192,7 +192,7 @@ LIES: dict[str, tuple[Callable[[Any], Any], str]] = {
 def test_that_it_goes_on_counts_where_the_trail_has_it_from_before(
     world: World, tmp_path: Path, late_us: int | None
 ) -> None:
-    """Else he could look what further days would show, and lengthen those schedules that it suits."""
+    """Otherwise a sender could first look at further days, and then extend the suitable schedules."""
     copy = Path(shutil.copytree(world.folder.path, tmp_path / "serve"))
     folder, week_us = open_folder(copy), world.drawn.start_us + 7 * DAY_US
     at_us = week_us - HOUR_US if late_us is None else week_us + late_us
@@ -220,7 +220,7 @@ def test_what_was_not_fixed_before_is_the_senders_word(bundle: Path, tmp_path: P
 def test_a_schedule_that_was_committed_to_and_not_in_force_is_betrayed_by_the_answers(
     bundle: Path, tmp_path: Path
 ) -> None:
-    """He commits to many, holds by none, and shows the one by which most of what moved was drawn."""
+    """A sender commits to many schedules, holds by none, and shows the one that drew most of what moved."""
     copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
     resigned(copy, each("events.ndjson", lambda row: {"s": 429 if row["t"] % 16 == 0 else 200}))
     (told,) = (line for line in check(copy)["lines"] if "first questions in drawn blocks" in line)

@@ -1,4 +1,4 @@
-"""The bundle's own Ed25519: RFC 8032's vectors, and the same answers as a library that others maintain."""
+"""The checker's own Ed25519: RFC 8032's vectors, and the same answers as an established library."""
 
 import random
 
@@ -33,7 +33,7 @@ def test_the_vectors_of_rfc_8032(key: str, message: str, signature: str) -> None
     raw = bytes.fromhex(signature)
     assert is_signed(bytes.fromhex(key), raw, bytes.fromhex(message))
     assert not is_signed(bytes.fromhex(key), raw, bytes.fromhex(message) + b"\0")
-    high = int.from_bytes(raw[32:], "little") + L  # the same number once more around: not to be taken
+    high = int.from_bytes(raw[32:], "little") + L  # the same number plus the group order: must be refused
     assert not is_signed(bytes.fromhex(key), raw[:32] + high.to_bytes(32, "little"), bytes.fromhex(message))
 
 

@@ -1,4 +1,4 @@
-"""The checkers as a stranger runs them: in a folder with other files, on zips that hold more than is said."""
+"""The checkers as a stranger runs them: in a folder with other files, and on zips with hidden content."""
 
 import base64
 import io
@@ -40,14 +40,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Told:
 
 @pytest.fixture(scope="module")
 def places(exported: Told, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A case's bundle and a verdict's."""
+    """Return a case's bundle and a verdict's."""
     folder = tmp_path_factory.mktemp("verdict")
     files = bundle.make((FOUND,), open_signer(folder / "key"))
     return {"case": exported.bundle, "verdict": bundle.write(files, folder / "b").path}
 
 
 def run(place: Path, words: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:
-    """As the README does not say: without -I and -S, from within the folder."""
+    """Run the checker against the README's advice: without -I and -S, from within the folder."""
     return subprocess.run(
         [sys.executable, *words, "verify.py"], cwd=place, capture_output=True, text=True, check=False,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | environment,
@@ -99,7 +99,7 @@ def zip_of(files: Entries, change: Callable[[zipfile.ZipInfo], None] = lambda en
 
 
 def with_hidden_entry(files: Entries) -> bytes:
-    """Another report, in an entry that no directory names: who unpacks as he reads finds it."""
+    """Add another report as an entry outside the zip's directory. Some unpacking programs find it."""
     other = zip_of({"report.html": b"The court has affirmed it.", "README.txt": b"Sound."})
     return other[: other.index(b"PK\1\2")] + zip_of(files)
 
@@ -113,7 +113,7 @@ def with_link(files: Entries) -> bytes:
 
 
 def between(files: Entries) -> bytes:
-    """More bytes between the files and their directory."""
+    """Add bytes between the files and their directory."""
     data = zip_of(files)
     at = data.index(b"PK\1\2", data.rindex(b"PK\3\4"))
     begin = int.from_bytes(data[-6:-2], "little") + 5
@@ -157,7 +157,7 @@ NAMES = (
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_names_that_are_none_or_two_in_one_are_not_intact(tmp_path: Path, zipped: bool) -> None:
-    """Their sender signs them: unpacked elsewhere one file lies over the other, or beside the folder."""
+    """Their sender signs them. Unpacked, one file could overwrite another, or lie outside the folder."""
     signer = open_signer(tmp_path / "key")
     plain = {"report.html": b"1", "a.txt": b"2"}
     for number, more in enumerate([*NAMES[:-4], NAMES[-4:-2], NAMES[-2:]]):
@@ -178,7 +178,7 @@ def test_names_that_are_none_or_two_in_one_are_not_intact(tmp_path: Path, zipped
 
 
 def weak_keys() -> Iterator[bytes]:
-    """Keys of small order: one signature of theirs is good for any text."""
+    """Keys of small order: one of their signatures is valid for any text."""
     yield (1).to_bytes(32, "little")
     yield (verify.P - 1).to_bytes(32, "little")
     yield bytes(32)
@@ -203,9 +203,9 @@ def test_a_name_begins_no_line_of_its_own_in_the_readme(tmp_path: Path) -> None:
     assert not {"\x1b", "\u202e"} & set(files["README.txt"].decode())
 
 
-# --- what a sender signs of a case ---
+# --- changes that a sender makes to a case and signs ---
 
-# of its machine and of other accounts than the accused; tokens that stand there once can be any
+# about the sender's machine and other accounts than the accused; a token that occurs once can have any value
 OWN_WORD = {"environment.json", "population.json", "accounts.ndjson", "events.ndjson"}
 
 
@@ -213,7 +213,7 @@ OWN_WORD = {"environment.json", "population.json", "accounts.ndjson", "events.nd
 def test_a_case_that_its_sender_changes_and_signs_is_an_answer_and_not_sound(
     exported: Told, tmp_path: Path
 ) -> None:
-    """A value, name or line changed by a seed: no traceback, and sound only for the same or its own word."""
+    """One seeded change of a value, name or line: no traceback, and sound only where it cannot be checked."""
     checker_of_case, signer = bundle_world.released(), open_signer(exported.folder / "audit.key")
     place = shutil.copytree(exported.bundle, tmp_path / "b")
     files = {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
@@ -275,7 +275,7 @@ TITLES: dict[str, Callable[[str], str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TITLES)
 def test_a_title_is_the_sentence_that_a_scan_makes(exported: Told, name: str) -> None:
-    """Its sender writes it alike into alert, finding and manifest, and signs its trail anew."""
+    """The sender writes it identically into alert, finding and manifest, and signs the trail again."""
     *_, contradictions = map(bundle_world.released().part, (*verify.COMPUTING, "contradictions"))
     names = ("alert.json", "case.json", "finding.json", "settings.json")
     b = {one: json.loads((exported.bundle / one).read_bytes()) for one in names}
@@ -313,7 +313,7 @@ def test_a_claim_that_is_left_out_is_no_traceback(exported: Told, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_its_owner_can_change_is_named_as_his_word(exported: Told, tmp_path: Path, seed: int) -> None:
-    """Some kinds of leaves; `benchmarks/tamper_bundle.py` tries all. Of the rest nothing stays sound."""
+    """Some kinds of places; `benchmarks/tamper_bundle.py` tries all. Other changes never stay sound."""
     place = exported.bundle
     files = {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
     predicate = json.loads(base64.b64decode(json.loads(files.pop(verify.MANIFEST))["payload"]))["predicate"]

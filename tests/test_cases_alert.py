@@ -1,4 +1,4 @@
-"""The alert whole, what detectors' words were worth, and the command line over both."""
+"""The complete alert, the record of each detector, and the command line for both."""
 
 import hashlib
 import json
@@ -105,7 +105,7 @@ def test_the_alert_is_json_without_nan_and_says_the_same(store: Store) -> None:
 
 
 def test_who_has_only_the_file_comes_to_the_same_verdict(store: Store) -> None:
-    """A second analyst's reasoning, from the JSON alone: is the alarm strong, independent, and unexcused?"""
+    """A second analyst's reasoning from the JSON alone: is the alarm strong, independent, and unexcused?"""
     a = json.loads(json.dumps(told(store).as_json()))
     strong = min(claim["p_value"] for claim in a["why"] if claim["detector"] in RAISING) < 1e-3
     witnesses = len(a["independent_classes"]) >= 2 and len(a["seen_by_provider"]) >= 1
@@ -158,7 +158,7 @@ def test_what_to_do_follows_what_is_known(tmp_path: Path) -> None:
             return told(store).action.step
 
     copied = campaign("sw-1", names(0, 9), reasons=[world.RAISED, world.WORDED])
-    assert step(copied) == "watch"  # all that ties them could be copied by somebody else
+    assert step(copied) == "watch"  # somebody else could have copied everything that ties them
     assert step(campaign("sw-1", ("solo",), reasons=[LONE])) == "verify"
     assert step(campaign("sw-1", names(0, 9))) == "throttle"
     assert step(campaign("sw-1", names(0, 9)), verdict=Verdict.TRUE) == "block"
@@ -216,11 +216,11 @@ def test_atlas_ids_have_the_names_that_exports_give_them() -> None:
         assert TECHNIQUES[number].name == name
 
 
-# --- what detectors' words were worth ---
+# --- records of detectors ---
 
 
 def judged(store: Store, verdicts: list[tuple[Verdict, str]], reason: Reason = LONE) -> None:
-    """Lone payers' cases, each judged by somebody."""
+    """Cases of single accounts, each judged by a person."""
     for i, (verdict, who) in enumerate(verdicts):
         fold(store, result(campaign(f"sw-{who}-{i}", (f"solo-{who}-{i}",), reasons=[reason])), NOW_US, "x")
         case = reading.queue(store, reading.Filter(account=f"solo-{who}-{i}"), NOW_US).cases[0]
@@ -240,7 +240,7 @@ def test_precision_is_what_people_found_with_an_exact_interval(store: Store) -> 
     assert (one.right, one.judged, one.permitted, one.undecided, one.judges) == (8, 10, 1, 1, 2)
     assert one.low == pytest.approx(beta.ppf(0.025, 8, 3))
     assert one.high == pytest.approx(beta.ppf(0.975, 9, 2))
-    # by the definition: at the ends so much or more is as unlikely as 2.5 %
+    # by definition: at the interval's ends, a result at least so extreme has probability 2.5 %
     assert binom.sf(7, 10, one.low) == pytest.approx(0.025)
     assert binom.cdf(8, 10, one.high) == pytest.approx(0.025)
     (month,) = [m for m in feedback.by_month(store) if m.detector == "lone_harvest"]
@@ -295,7 +295,7 @@ def test_detectors_are_promoted_by_evidence_only(store: Store) -> None:
         promote(DetectorState.ACT)
     judged(store, [(Verdict.TRUE, "cy")] * 8)
     assert promote(DetectorState.ACT).state == DetectorState.ACT
-    assert promote(DetectorState.SHADOW).state == DetectorState.SHADOW  # down at any time
+    assert promote(DetectorState.SHADOW).state == DetectorState.SHADOW  # allowed at any time
     with pytest.raises(CaseError, match="one step at a time"):
         promote(DetectorState.ACT)
     assert promote(DetectorState.ALERT).who == "ann"
@@ -332,7 +332,7 @@ def test_an_own_record_is_quoted_once_there_is_enough_of_it(store: Store) -> Non
 
 
 def test_dismissals_change_no_scan(store: Store) -> None:
-    """What a scan is given is a log, accounts and options: there is no way from a verdict into it."""
+    """The inputs of a scan are a log, accounts and options: no verdict can reach it."""
     from stillwatch.scan.pipeline import Options
 
     assert not {"verdicts", "cases", "store", "feedback"} & set(Options.__dataclass_fields__)
@@ -462,7 +462,7 @@ def test_scan_folds_into_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_claim_names_the_tables_that_were_beside_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With their digests: who edits a table of networks spares whom he likes. It shows which one it was."""
+    """Their digests too: an edited table of networks can exempt anybody. The digest shows the edit."""
     log, accounts, networks = tmp_path / "log.jsonl", tmp_path / "known.csv", tmp_path / "ip2asn.tsv"
     log.write_text('{"time": "2026-03-01T00:00:00Z", "account": "a", "prompt": "hello there"}\n')
     accounts.write_text("account\na\n")

@@ -1,4 +1,4 @@
-"""Cases when things go wrong: killed in the middle, a full disk, many that open the database at once."""
+"""Cases under faults: a process killed in the middle, a full disk, many processes that open the database."""
 
 import os
 import random
@@ -131,5 +131,5 @@ for _ in range(60):
 
 @pytest.mark.slow
 def test_threads_that_meet_a_kind_of_record_together_crash_nobody() -> None:
-    """A process ended by it without a word: msgspec shows a kind before it has written down its fields."""
+    """msgspec publishes a type before it has stored its fields, which ended a process without a message."""
     assert subprocess.run([sys.executable, "-c", THREADS], timeout=240).returncode == 0

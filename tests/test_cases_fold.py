@@ -1,4 +1,4 @@
-"""Findings into cases: one actor over time, merged, split, come back, suppressed; on both databases."""
+"""Findings become cases: one actor over time, merged, split, returned, suppressed; on both databases."""
 
 import json
 import random
@@ -79,7 +79,7 @@ def test_an_actor_keeps_its_case_while_ids_and_accounts_change(store: Store) -> 
     first = campaign("sw-1", names(0, 40))
     fold(store, result(first), NOW_US, "serve")
     case_id = only(store)
-    # it grows, then half of it is replaced, then again: at last no account is left of the first ones
+    # it grows, then half of it is replaced, twice: finally none of the first accounts is left
     for step in range(1, 8):
         moved = campaign(f"sw-{step + 1}", names(20 * step, 20 * step + 40), first_hour=10 + 3 * step)
         fold(store, result(moved), NOW_US + step * HOUR, "serve")
@@ -116,7 +116,7 @@ def test_two_actors_who_share_a_bystander_are_two_cases(store: Store) -> None:
     fold(store, result(campaign("sw-2", (*names(100, 140), "acct_00003"))), NOW_US + 1, "serve")
     found = {c.campaign: c for c in reading.queue(store, reading.Filter(), NOW_US).cases}
     assert found["sw-1"].members == 40
-    assert found["sw-2"].members == 40  # the bystander is the first one's still
+    assert found["sw-2"].members == 40  # the bystander still belongs to the first case
     assert [a.case.campaign for a in reading.account(store, "acct_00003") if a.member.actor] == ["sw-1"]
 
 
@@ -136,7 +136,7 @@ def test_an_older_scan_adds_what_it_knows_and_does_not_put_the_clock_back(store:
     assert (case.campaign, case.p_value, case.members) == ("sw-2", 1e-6, 60)
     assert case.exchanges == 800
     assert latest(store, case_id).campaign.id == "sw-2"
-    assert reading.targets(store, case_id).accounts == names(0, 40)  # not whom the older one names
+    assert reading.targets(store, case_id).accounts == names(0, 40)  # not the older one's
 
 
 def test_a_weaker_finding_that_adds_nothing_is_not_recorded(lite: Store) -> None:
@@ -229,7 +229,7 @@ def test_what_a_person_merged_findings_do_not_split_again(lite: Store) -> None:
     assert lite.case(one).members == 72
 
 
-# --- coming back ---
+# --- returning actors ---
 
 
 @pytest.mark.slow
@@ -337,7 +337,7 @@ def test_a_permission_suppresses_while_the_finding_names_it(lite: Store) -> None
     assert reading.queue(lite, reading.Filter(suppressed=False), NOW_US).total == 1
 
 
-# --- victims and who was cleared ---
+# --- victims and cleared accounts ---
 
 
 @pytest.mark.slow
@@ -386,7 +386,7 @@ def test_a_campaign_of_accounts_that_were_all_cleared_is_known_again(lite: Store
     assert reading.targets(lite, case_id).accounts == ()
 
 
-# --- between two full looks ---
+# --- between two full evaluations ---
 
 
 @pytest.mark.slow
@@ -490,7 +490,7 @@ def test_inputs_and_source_are_kept_with_the_finding(lite: Store) -> None:
 
 
 def scans_in_any_order(path: Path, seed: int) -> None:
-    """Fold random findings over one small pool; check that homes and counts agree, and that twice is once."""
+    """Add random findings over one small pool, twice; check that homes and counts agree."""
     rng = random.Random(seed)
     with Store(f"sqlite:///{path}") as store:
         for step in range(6):
@@ -511,7 +511,7 @@ def scans_in_any_order(path: Path, seed: int) -> None:
                 for row in db.execute(select(tables.cases)).mappings():
                     mine = db.execute(select(m.home).where(m.case_id == row["id"])).scalars()
                     assert row["members"] == sum(home is not None for home in mine)
-            assert {a for c in found for a in c.accounts} <= set(homes)  # whoever is named has a home
+            assert {a for c in found for a in c.accounts} <= set(homes)  # every named account has a home
             before = everything(store)
             fold(store, result(*found), NOW_US + step + 100, "serve")
             assert everything(store) == before

@@ -1,4 +1,4 @@
-"""Leads beside cases: kept apart from findings, opened by hand, and nothing rests on them."""
+"""Leads are stored apart from findings and opened by a person; no enforcement relies on one."""
 
 import json
 from collections.abc import Iterator
@@ -67,12 +67,12 @@ def test_leads_are_kept_as_the_latest_scan_of_a_source_says_them(store: Store) -
     fold(store, scanned(lead("lead-a", 100, 120), lead("lead-b", 200, 205, exchanges=9)), NOW_US + 1, "march")
     assert everything(store) == before  # not a row, not a revision
     fold(store, scanned(lead("lead-c", 300, 310, exchanges=70)), NOW_US + 1, "april")
-    assert kept_ids(store) == ["lead-c", "lead-a", "lead-b"]  # another source takes none away
+    assert kept_ids(store) == ["lead-c", "lead-a", "lead-b"]  # another source removes none
     fold(store, scanned(lead("lead-a", 100, 130), hours=400), NOW_US + 2, "march")
     assert kept_ids(store) == ["lead-c", "lead-a"]
     assert len(leads.find_lead(store, "lead-a").lead.accounts) == 30
     fold(store, scanned(lead("lead-a", 100, 110), lead("lead-z", 400, 410), hours=300), NOW_US + 3, "march")
-    assert kept_ids(store) == ["lead-c", "lead-a", "lead-z"]  # an older scan adds, and puts no clock back
+    assert kept_ids(store) == ["lead-c", "lead-a", "lead-z"]  # an older scan adds, and sets no time back
     assert len(leads.find_lead(store, "lead-a").lead.accounts) == 30
 
 
@@ -117,7 +117,7 @@ def test_a_finding_on_a_leads_accounts_goes_into_its_case_and_names_no_others(li
     handling.close(lite, case.id, Verdict.FALSE, **WHY)
     fold(lite, result(campaign("sw-2", names(100, 112))), NOW_US + 1, "march")
     now = lite.case(case.id)
-    assert (now.rests_on_lead, now.state, now.verdict) == (False, CaseState.OPEN, None)  # judged anew
+    assert (now.rests_on_lead, now.state, now.verdict) == (False, CaseState.OPEN, None)  # to be judged
     assert reading.targets(lite, case.id).accounts == names(100, 112)
     assert alert(lite, case.id, NOW_US).case == case.id
     assert kept_ids(lite) == []

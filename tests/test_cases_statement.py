@@ -1,4 +1,4 @@
-"""The statement of reasons: an account's own evidence and error rate, and nothing of anybody else."""
+"""The statement of reasons: an account's own evidence and error rate, and nothing about any other account."""
 
 import json
 import re
@@ -27,7 +27,7 @@ MINE = MEMBERS[3]
 
 
 def twelve(store: Store, folder: Path) -> None:
-    """A case of twelve accounts, each with its own tie; some links name the other end in their words."""
+    """A case of twelve accounts, each with its own tie; some links name the other account in their text."""
     group = campaign("sw-1", MEMBERS, reasons=[RAISED, WORDED, NETWORK])
     links = [
         Link(a, "sw-1", "shared_wording", 9.0, f"carries {k} of the 40 phrases", "client")

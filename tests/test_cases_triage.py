@@ -1,4 +1,4 @@
-"""Several cases at once: each on its own record and revision, and never more dismissed than one by one."""
+"""Several cases at once: each with its own record and revision, and never more dismissed than one by one."""
 
 import json
 import re
@@ -75,7 +75,7 @@ def test_each_case_has_its_own_act_and_record(desk: Store, tmp_path: Path) -> No
     again = change_each(
         given, lambda one: handling.set_due(desk, one.id, due, if_revision=one.revision, **BY)
     )
-    assert not any(one.now for one in again)  # the same form sent twice does nothing twice
+    assert not any(one.now for one in again)  # the same form sent twice has no second effect
 
 
 def test_a_due_date_lies_ahead_and_within_a_year(desk: Store) -> None:
@@ -174,7 +174,7 @@ def test_merging_checks_what_was_seen_of_every_case(desk: Store) -> None:
 
 
 def run(folder: Path, *words: str, code: int = 0) -> Any:
-    """Run `case triage`; give its JSON, or what it says where that is none."""
+    """Run `case triage`; return its JSON, or its text if there is no JSON."""
     done = CliRunner().invoke(app, ["case", "triage", *words, "--folder", str(folder)])
     assert done.exit_code == code, (done.output, done.exception)
     assert "Traceback" not in done.output
@@ -227,7 +227,7 @@ def test_the_command_line_dismisses_no_more_alone(
     assert (told["changed"], len(told["cases"])) == (0, 4)
     assert "somebody else than who does it" in run(tmp_path, *words, "--approver", whoami(), code=2)
     assert "4 of 4 cases dismissed" in run(tmp_path, *words, "--approver", "bo")
-    # nor by way of a merge into a case that was dismissed
+    # nor through a merge into a case that was dismissed
     hidden = reading.queue(desk, Filter(states=(CaseState.CLOSED,)), NOW_US).cases[0].id
     fold(desk, result(campaign("sw-new", names(900, 906))), NOW_US, "serve")
     new = picks(desk)

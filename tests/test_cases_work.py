@@ -1,4 +1,4 @@
-"""What people do with cases: verbs, what they refuse, undo, two at once; on both databases."""
+"""What people do with cases: the acts, their refusals, undo, concurrent changes; on both databases."""
 
 import itertools
 import subprocess
@@ -187,7 +187,7 @@ def test_nobody_dismisses_many_cases_alone(lite: Store, monkeypatch: pytest.Monk
     assert handling.judge(lite, last, Verdict.FALSE, approver="bo", **BY).verdict == Verdict.FALSE
     later_on = dict(BY) | {"now_us": NOW_US + DAY + 1}
     assert handling.judge(lite, last, Verdict.FALSE, **later_on).verdict == Verdict.FALSE
-    assert handling.judge(lite, last, Verdict.TRUE, **BY).verdict == Verdict.TRUE  # that dismisses nothing
+    assert handling.judge(lite, last, Verdict.TRUE, **BY).verdict == Verdict.TRUE  # which dismisses nothing
 
 
 @pytest.mark.slow
@@ -196,7 +196,7 @@ def test_nobody_clears_many_accounts_alone(lite: Store) -> None:
     case_id = next(c.id for c in reading.queue(lite, Filter(), NOW_US).cases if c.members > 40)
     with pytest.raises(CaseError, match="1,001 accounts"):
         handling.judge_accounts(lite, case_id, names(1_000, 2_001), Verdict.FALSE, **BY)
-    # to call them victims is no dismissal: nobody touches them either, and their keys are replaced
+    # to mark them as victims is no dismissal: nobody acts on them either, and their keys are replaced
     assert handling.judge_accounts(lite, case_id, names(1_000, 2_001), Verdict.VICTIM, **BY).victims == 1_001
 
 
@@ -225,7 +225,7 @@ def test_an_undo_can_be_undone(store: Store) -> None:
     act = reading.acts(store, case_id)[-1].id
     assert judged != before
     handling.undo(store, case_id, act, **BY)
-    # a case that somebody has had a hand on is new again too
+    # a case that a person has worked on is new again too
     assert standing(store) == before
     with pytest.raises(CaseError, match="taken back already"):
         handling.undo(store, case_id, act, **BY)
@@ -295,7 +295,7 @@ def test_an_account_that_went_to_another_case_is_not_taken_from_it_by_an_undo(li
 
 
 def _play(store: Store, case_id: str, step: tuple[int, int, int]) -> bool:
-    """Do one of everything that people can do to one case; False where it did nothing."""
+    """Do one of all acts that people can do to a case; return False if it had no effect."""
     verb, a, b = step
     before = len(reading.acts(store, case_id))
     who = ("ann", "bo", "cy")[a % 3]
@@ -331,7 +331,7 @@ def _play(store: Store, case_id: str, step: tuple[int, int, int]) -> bool:
 
 
 def _oracle(store: Store, case_id: str) -> tuple[dict[str, Any], dict[str, str | None]]:
-    """What should stand, from the acts alone: an undo takes its act away, an undo of an undo that undo."""
+    """Return the state that follows from the acts: an undo removes its act, its own undo restores it."""
     acts = reading.acts(store, case_id)
     counts = dict.fromkeys((x.id for x in acts), True)
     for x in reversed(acts):
@@ -356,7 +356,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30), st.integers(0,
 
 @cache
 def one_case() -> Mapping[str, bytes]:
-    """The files of a store with one case: most of what an example of a property test would take to make."""
+    """Return the files of a store with one case, cached: to make them takes most of an example's time."""
     with world.fast_folder() as folder:
         with Store(f"sqlite:///{folder}/cases.db") as store:
             fold(store, result(campaign("sw-1", names(0, 20))), NOW_US, "march")
@@ -367,7 +367,7 @@ def one_case() -> Mapping[str, bytes]:
 @settings(max_examples=400, deadline=None)
 @given(steps=STEPS)
 def test_an_act_taken_back_leaves_what_was_before(steps: list[tuple[int, int, int]]) -> None:
-    """Do things to a case; undo each, and undo that; compare with what was, and with an oracle."""
+    """Do things to a case; undo each, and undo that; compare with the earlier state, and with an oracle."""
     with world.fast_folder() as folder:
         for name, content in one_case().items():
             (folder / name).write_bytes(content)
@@ -408,7 +408,7 @@ def test_an_undo_of_an_undo_of_an_undo_is_an_undo(lite: Store) -> None:
         assert standing(lite) == seen[n % 2]
 
 
-# --- two at once ---
+# --- concurrent changes ---
 
 
 def test_who_saw_an_older_revision_changes_nothing(store: Store) -> None:
@@ -471,7 +471,7 @@ def test_processes_that_write_at_once_lose_nothing(store: Store) -> None:
 
 
 class Recorder:
-    """A trail that keeps records in a list, or fails."""
+    """An audit trail that stores records in a list, or fails."""
 
     def __init__(self) -> None:
         self.kept: list[tuple[str, str, str, Mapping[str, Any], Mapping[str, Any]]] = []
@@ -710,7 +710,7 @@ def test_evidence_that_was_judged_upon_is_kept(lite: Store) -> None:
     assert sorted(tuple(row) for row in kept) == [(1, 1), (4, 0)]
 
 
-# --- appeals: of several accounts, and decided by nobody who had a part ---
+# --- appeals: of several accounts, and decided by nobody who took part in the case ---
 
 
 def _appeal(store: Store, account: str | None, text: str = "not us") -> int:
@@ -763,7 +763,7 @@ def test_an_appeal_is_not_lost_by_a_merge_or_a_split(lite: Store) -> None:
     (appeal,) = handling.appeals(lite, two)
     made = handling.split(lite, two, ["acct_00003", "acct_00004"], **BY)
     assert (lite.case(two).appeal, made.appeal) == (None, "acct_00003: not us")
-    with pytest.raises(CaseError, match="somebody else decides"):  # ann judged the case that it is from
+    with pytest.raises(CaseError, match="somebody else decides"):  # ann judged the case that it concerns
         handling.decide(lite, made.id, False, **BY)
     case = handling.decide(lite, made.id, True, number=appeal.number, who="cy", why="ok", now_us=NOW_US)
     assert (case.appeal, case.cleared) == (None, 1)
@@ -781,7 +781,7 @@ def test_nobody_decides_an_appeal_against_their_own_doing(lite: Store) -> None:
             handling.decide(
                 lite, case_id, False, who=who, why="x", now_us=NOW_US, sanctioned={"fay": "approved step 3"}
             )
-    with pytest.raises(CaseError, match="somebody else decides"):  # to take it away would decide it
+    with pytest.raises(CaseError, match="somebody else decides"):  # a withdrawal would decide it
         handling.undo(lite, case_id, reading.acts(lite, case_id)[-1].id, **BY)
     assert handling.decide(lite, case_id, False, who="cy", why="x", now_us=NOW_US).appeal is None
     with pytest.raises(CaseError, match="somebody else decides"):

@@ -1,4 +1,4 @@
-"""`stillwatch ban`: what it prints, what it exits with, and whether other programs take its exports."""
+"""`stillwatch ban`: its output, its exit codes, and whether other programs accept its exports."""
 
 import json
 import re

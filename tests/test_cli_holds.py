@@ -1,4 +1,4 @@
-"""`stillwatch holds`: what is listed, tested and ended is what the gateway's folder holds."""
+"""`stillwatch holds` lists, tests and ends the holds of a gateway's folder."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Folder:
     made = open_folder(tmp_path / "serve")
     made.secret_file.write_bytes(bytes(range(32)))
     accounts = schedule(0, 16).accounts
-    then_us = START_US  # long over: the draw, and so the p-value, is the same every time
+    then_us = START_US  # long over, so the draw and its p-value are the same each time
     with ControlState(made.state, made.secret()) as state:
         follow(
             state, loads(ON), [HoldCandidate("sw-1", 0.01, accounts)], {}, now_us=then_us, tell=lambda _: None
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def put(folder: Folder, drawn: HoldSchedule, client: Client = queue) -> None:
-    """What the clients asked, as the recorder writes it."""
+    """Write the clients' requests as the recorder does."""
     door = client(drawn, np.random.default_rng(1), 12)
     rows = [
         {
@@ -76,7 +76,7 @@ def test_what_ran_is_listed_tested_and_ended(folder: Folder) -> None:
     assert "16" in told
     assert "runs" in told
     (listed,) = json.loads(run(folder, "list", "--json")[1])
-    assert listed["key"] is None  # it would tell when the next hold comes
+    assert listed["key"] is None  # it would disclose the next holds
     (tested,) = json.loads(run(folder, "test", "--json")[1])
     assert tested["p_value"] <= 0.01
     assert tested["failover_p_value"] < 1e-6
@@ -91,7 +91,7 @@ def test_what_ran_is_listed_tested_and_ended(folder: Folder) -> None:
 
 @pytest.mark.slow
 def test_accounts_of_one_customer_show_nothing(folder: Folder, tmp_path: Path) -> None:
-    """One card behind all, or an office's mail domain: known from an accounts table alone."""
+    """One card for all, or an office's mail domain: known only from an accounts table."""
     accounts, table = schedule(0, 16).accounts, tmp_path / "accounts.csv"
     for column, of in (("payment", "card1"), ("email_domain", "acme.example"), ("payment", "")):
         table.write_text("\n".join([f"account,{column}", *(f"{name},{of}" for name in accounts)]) + "\n")
@@ -134,14 +134,14 @@ def scanned(folder: Folder, out: Path) -> ScanResult:
 
 @pytest.mark.slow
 def test_a_scan_of_the_folder_takes_its_holds_for_evidence(folder: Folder, tmp_path: Path) -> None:
-    """The texts have no wording in common and there are no settings: only the holds tell."""
+    """The texts have no common wording and there are no settings: only the holds show it."""
     result = scanned(folder, tmp_path / "report")
     (found,) = result.campaigns
     assert [r.detector for r in found.reasons if r.detector in RAISING] == ["holds"]
     assert len(found.accounts) >= 12
     assert found.p_value <= LEVEL
     assert set(found.own_reactions) == set(found.accounts)
-    # nobody is told the group's p-value as his own
+    # no account gets the group's p-value as its own
     mine = {v.account: v.p_value for v in result.accounts if v.campaign == found.id}
     assert mine == pytest.approx({a: one.p_value for a, one in found.own_reactions.items()})
     assert min(mine.values()) > found.p_value

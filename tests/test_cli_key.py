@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 def free_ports() -> tuple[int, int]:
-    """Two ports that nobody has."""
+    """Return two unused ports."""
     with socket.socket() as a, socket.socket() as b:
         for one in (a, b):
             one.bind(("127.0.0.1", 0))
@@ -218,7 +218,7 @@ def test_a_check_starts_nothing_and_says_what_is_wrong(folder: Folder, free_port
     words += ("--port", str(port), "--admin-port", str(admin_port))
     told = answer(folder, *words)
     verdicts = {one["what"]: one["verdict"] for one in told}  # type: ignore[attr-defined]
-    assert verdicts["upstream"] == "warning"  # it may come later
+    assert verdicts["upstream"] == "warning"  # it may start later
     assert {verdicts[what] for what in ("folder", "terms", "state", "port", "admin_port")} == {"ok"}
     assert not (folder.run / "supervisor.json").exists()
     with sole_instance(folder):

@@ -1,4 +1,4 @@
-"""`stillwatch scan` and `stillwatch explain` as typed: exit codes, what is printed, and what never is."""
+"""`stillwatch scan` and `stillwatch explain` as typed: exit codes, output, and what they never print."""
 
 import gzip
 import json
@@ -24,12 +24,12 @@ CANARY = "xylocarp-quandary"
 
 
 def stillwatch(*words: str | Path) -> Result:
-    """Run a command in this process, as the terminal would."""
+    """Run a command in this process, as a terminal would."""
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def check_polite(done: Result, code: int) -> None:
-    """The wanted exit code, and no exception but the one that carries it."""
+    """Check for the wanted exit code, and for no exception except the one that carries it."""
     assert done.exit_code == code, done.output
     assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
     assert "Traceback" not in done.output
@@ -44,7 +44,7 @@ class Files:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    """A pool among honest people, as files."""
+    """Write a pool among honest people, as files."""
     folder = tmp_path_factory.mktemp("logs")
     planted = scene(1, people=300)
     pq.write_table(planted.table, folder / "log.parquet")
@@ -143,7 +143,7 @@ def test_dead_letters_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def bad_inputs(folder: Path) -> dict[str, list[Path | str]]:
-    """Command lines that cannot be scanned."""
+    """Return command lines that cannot be scanned."""
     good = folder / "good.jsonl"
     good.write_text(lines())
     contents: dict[str, bytes] = {
@@ -289,7 +289,7 @@ def test_what_was_lost_in_reading_is_said(tmp_path: Path) -> None:
     assert "1 value left empty" in said
 
 
-# --- no text leaves ---------------------------------------------------------------------------------------
+# --- no text is disclosed ---------------------------------------------------------------------------------
 
 
 def everything(done: Result, out: Path) -> dict[str, str]:
@@ -343,7 +343,7 @@ def test_a_text_in_the_wrong_place_is_in_no_output(tmp_path: Path, line: str) ->
 
 @pytest.mark.slow
 def test_no_text_of_a_campaign_is_in_any_output(files: Files, report: Path, findings: dict[str, Any]) -> None:
-    """Not even its template: the words in every one of the pool's prompts are in no file."""
+    """Not even the template: no file contains the words of all of the pool's prompts."""
     mine = [row["prompt"] for row in files.scene.crowd.rows if row["account"] in files.scene.pools["p0"]]
     shared = {word for word in mine[0].split() if sum(word in text.split() for text in mine) > 100}
     assert len(shared) > 5
@@ -417,7 +417,7 @@ def test_explain_without_a_report_says_what_to_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_installed_command_does_the_same(tmp_path: Path) -> None:
-    """Once through a process of its own: entry point, streams and exit code."""
+    """Once in a separate process: entry point, streams and exit code."""
     log = tmp_path / "log.jsonl"
     log.write_text(lines(bad=(f"{CANARY} no JSON",)))
     command = [sys.executable, "-c", "from stillwatch.cli.main import run; run()", "scan", str(log)]

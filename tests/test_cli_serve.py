@@ -1,4 +1,4 @@
-"""`stillwatch serve` before it serves: what is looked at, what is refused; looking changes nothing."""
+"""`stillwatch serve` before it serves: its checks and refusals; a check changes nothing."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`stillwatch terms`: words in, answers and exit codes out."""
+"""`stillwatch terms`: arguments in, answers and exit codes out."""
 
 import json
 from pathlib import Path

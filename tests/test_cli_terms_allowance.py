@@ -1,4 +1,4 @@
-"""`stillwatch terms allowance`: what it prints is what a log's days say, and the terms take it."""
+"""`stillwatch terms allowance`: its output follows from a log's days, and the policy accepts it."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def log(folder: Path, spent: dict[str, list[int]]) -> list[Path]:
-    """Two files that each hold half of every day, out of order; tokens by account and day."""
+    """Write two files, each with half of every day, out of order; tokens by account and day."""
     rows = [
         {
             "time": BEGIN + timedelta(days=day, hours=half * 9),
@@ -45,9 +45,9 @@ def test_everybody_has_the_usual_and_who_used_more_has_more(tmp_path: Path) -> N
     assert code == 0, errors
     limits = loads("version = 1\n" + told).limits
     busiest = sorted(2 * max(days) for days in spent.values())
-    assert limits.output_tokens_per_day == busiest[98]  # the 98th percentile, upwards
+    assert limits.output_tokens_per_day == busiest[98]  # the 98th percentile, rounded up
     assert limits.slides
-    assert limits.accounts['big "one"']["output_tokens_per_day"] == 740  # 2.5 times everybody's
+    assert limits.accounts['big "one"']["output_tokens_per_day"] == 740  # 2.5 times the others' limit
     assert "# its own days say 20_000: write that if you vouch for it" in told
     assert "1 would need" in errors
     assert limits.accounts["a60"]["output_tokens_per_day"] == 2 * 2 * 110
@@ -77,11 +77,11 @@ def test_one_limit_for_all_is_three_times_the_busiest_day_of_any_account(tmp_pat
 
 
 def test_the_least_limit_that_would_have_refused_so_few(tmp_path: Path) -> None:
-    """A hundred steady accounts, and two that begin on the last day with 1.4 and 30 times everybody's."""
+    """A hundred steady accounts, and two that begin on the last day with 1.4 and 30 times the tokens."""
     spent = {f"a{k}": [100, 100, 100] for k in range(100)}
     spent |= {"newcomer": [0, 0, 140], "load test": [0, 0, 3_000]}
     logs = log(tmp_path, spent)
-    # everybody's busiest day is 200 tokens before the last day, and the newcomer's 280 with it
+    # the others' busiest day has 200 tokens before the last day, and the new account's 280 with it
     for most, step in ((0.5, 1), (0.005, 1.5), (0.001, 24)):
         limit = round(step * 280)
         code, told, errors = run(*logs, "--refuse", most)

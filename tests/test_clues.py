@@ -1,4 +1,4 @@
-"""Every clue sees what it is for, says little of what looks alike, and keeps the rules that all clues keep.
+"""Every clue finds what it is for, gives few bits to look-alikes, and follows the rules for all clues.
 
 A new clue without cases of both kinds fails here.
 """
@@ -21,7 +21,7 @@ from stillwatch.scan.assemble import clues
 
 CLUES = {clue.NAME: clue for clue in clues()}
 DAYS = 8
-LEAST_SEEN, MOST_WEAK = 2.0, 4.0  # bits: what a sign must reach, what a look-alike may reach at most
+LEAST_SEEN, MOST_WEAK = 2.0, 4.0  # bits: the least for a true sign, the most for a look-alike
 AT_ODDS = {"same_model": 1e-6, "same_temperature": 1e-6, "same_token_limit": 1e-6}
 
 Case = Callable[[Crowd], list[str]]
@@ -30,7 +30,7 @@ Case = Callable[[Crowd], list[str]]
 def people(
     crowd: Crowd, many: int = 80, record: Callable[[int], dict[str, Any]] | None = None, **columns: Any
 ):
-    """Honest accounts with habits of their own, at any time of the log."""
+    """Honest accounts with their own habits, at any time of the log."""
     rng = crowd.rng
     habit = {
         "model": lambda k: MODELS[k % 4],
@@ -55,7 +55,7 @@ def members(
     record: Callable[[int], dict[str, Any]] | None = None,
     **columns: Any,
 ) -> list[str]:
-    """The accounts under test: 10 exchanges each from the fifth day on, in nothing else alike."""
+    """The accounts under test: 10 exchanges each from the fifth day on, otherwise without similarities."""
     rng = crowd.rng
     habit = {
         "model": lambda k: MODELS[k % 4],
@@ -73,7 +73,7 @@ def members(
     )
 
 
-# --- what each clue must see ------------------------------------------------------------------------------
+# --- what each clue must find -----------------------------------------------------------------------------
 
 
 def throttled_and_taken_over(crowd: Crowd) -> list[str]:
@@ -163,7 +163,7 @@ def started_together(crowd: Crowd) -> list[str]:
 
 
 def answers_handed_on(crowd: Crowd) -> list[str]:
-    """What one account is answered, another has cleaned."""
+    """Another account cleans the answers of the first one."""
     rng = crowd.rng
     people(crowd, completion="ok")
     names = members(crowd, completion="ok")
@@ -203,7 +203,7 @@ SEEN: dict[str, Case] = {
 }
 
 
-# --- what looks alike -------------------------------------------------------------------------------------
+# --- look-alikes ------------------------------------------------------------------------------------------
 
 
 def own_retries(crowd: Crowd) -> list[str]:
@@ -216,7 +216,7 @@ def own_retries(crowd: Crowd) -> list[str]:
 
 
 def a_busy_pool(crowd: Crowd) -> list[str]:
-    """So busy that after any exchange another account's follows within a minute."""
+    """So busy that another account's exchange follows every exchange within a minute."""
     people(crowd)
     rng = crowd.rng
     return members(
@@ -260,7 +260,7 @@ def a_model_that_was_there(crowd: Crowd) -> list[str]:
 
 
 def models_no_longer_named(crowd: Crowd) -> list[str]:
-    """From some hour on the source tells no model of these accounts: that is no move."""
+    """From some hour on the source states no model for these accounts: that is no change of model."""
     people(crowd)
     rng = crowd.rng
     names = members(crowd, hours=lambda k: [rng.uniform(96, 120) for _ in range(8)])
@@ -302,7 +302,7 @@ def settings_by_chance(crowd: Crowd) -> list[str]:
 
 
 def an_old_frame(crowd: Crowd) -> list[str]:
-    """Everybody has used it since the log began: shared, not new, and nobody's own."""
+    """All accounts have used it since the log began: shared, but not new, and not the members' own."""
     rng, head = crowd.rng, sentence(crowd.rng, 8)
     people(crowd, prompt=lambda k: f"{head} {sentence(rng)}")
     return members(crowd, prompt=lambda k: f"{head} {sentence(rng)}")
@@ -345,7 +345,7 @@ def each_their_own_card(crowd: Crowd) -> list[str]:
 
 
 def advertised(crowd: Crowd) -> list[str]:
-    """The provider's own marketing: half of everybody signed up in those two days."""
+    """The provider's own marketing: half of all accounts signed up in those two days."""
     people(crowd, record=lambda k: {"created": START - timedelta(days=3 if k % 2 else 5 * k, hours=k % 24)})
     return members(crowd, record=lambda k: {"created": START - timedelta(days=3, hours=k)})
 
@@ -361,7 +361,7 @@ def phased_in(crowd: Crowd) -> list[str]:
 
 
 def one_judge(crowd: Crowd) -> list[str]:
-    """One of them judges what all the others were answered."""
+    """One account judges the answers of all the others."""
     rng = crowd.rng
     people(crowd, completion="ok")
     judge, *names = members(crowd, completion="ok")
@@ -373,7 +373,7 @@ def one_judge(crowd: Crowd) -> list[str]:
 
 
 def texts_they_all_know(crowd: Crowd) -> list[str]:
-    """The model recites them to some, and others have them at hand: now the one is first, now the other."""
+    """The model recites them to some, and others have copies: either can be the first."""
     rng = crowd.rng
     people(crowd, completion="ok")
     names = members(crowd, completion="ok")
@@ -415,7 +415,7 @@ ALIKE: dict[str, tuple[Case, ...]] = {
 @cache
 @cache
 def crowd_of(case: Case) -> tuple[Crowd, list[str]]:
-    """The world of a case and its members, to look at only."""
+    """Return the world of a case and its members, read-only."""
     crowd = Crowd(7)
     return crowd, case(crowd)
 
@@ -463,7 +463,7 @@ def test_a_clue_says_little_of_what_looks_alike(clue: Clue, case: Case) -> None:
 
 @pytest.mark.parametrize("clue", CLUES.values(), ids=list(CLUES))
 def test_a_clue_keeps_to_its_word(clue: Clue) -> None:
-    """Bits within bounds, a sentence with a number, ties on its accounts; its file says what it assumes."""
+    """Bits within bounds, a sentence with a number, ties on its own accounts; its file states assumptions."""
     actor, world = staged(SEEN[clue.NAME])
     weighed = clue.weigh(actor, world)
     assert weighed is not None
@@ -494,7 +494,7 @@ def test_a_clue_is_pure(clue: Clue) -> None:
 
 
 def _frozen(value: Any) -> Any:
-    """Arrays and what holds them as something that can be compared."""
+    """Return arrays and their containers as comparable values."""
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.tobytes()
     if isinstance(value, dict):
@@ -502,16 +502,14 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_frozen, value))
     if hasattr(value, "__dataclass_fields__"):
-        kept = (
-            k for k, f in value.__dataclass_fields__.items() if f.compare
-        )  # what is counted once is no input
+        kept = (k for k, f in value.__dataclass_fields__.items() if f.compare)  # cached results are no input
         return {k: _frozen(getattr(value, k)) for k in kept}
     return value
 
 
 @pytest.mark.parametrize("clue", CLUES.values(), ids=list(CLUES))
 def test_a_clue_does_not_depend_on_what_accounts_are_called(clue: Clue) -> None:
-    """Other names give other codes and another order of accounts; what is said stays the same."""
+    """Other names give other codes and another order of accounts; the result stays the same."""
     crowd = Crowd(7)
     names = SEEN[clue.NAME](crowd)
     p_settings = {_column(name): p for name, p in AT_ODDS.items()}
@@ -535,14 +533,14 @@ def _told(weighed: ClueWeight) -> tuple[Any, ...]:
 
 
 def bare(case: Case) -> tuple[Actor, ActorContext]:
-    """The case again in a log that holds times, accounts and prompts only."""
+    """Return the case in a log with only times, accounts and prompts."""
     crowd, names = crowd_of(case)
     kept = ("exchange_id", "time", "account", "prompt")
     return stage(Crowd(7, [{k: row[k] for k in kept} for row in crowd.rows]), names, known=False)
 
 
 def alone(case: Case) -> tuple[Actor, ActorContext]:
-    """The members make up the whole log."""
+    """The members are the whole log."""
     crowd, names = crowd_of(case)
     mine = [row for row in crowd.rows if row["account"] in names]
     kept = [row for row in crowd.known if row["account"] in names]
@@ -558,7 +556,7 @@ def single(case: Case) -> tuple[Actor, ActorContext]:
 
 @cache
 def one_of_many(case: Case) -> tuple[Actor, ActorContext]:
-    """A single account as the actor, the others of the log beside it."""
+    """A single account as the actor, with the log's others beside it."""
     crowd, names = crowd_of(case)
     return stage(crowd, names[:1])
 
@@ -596,7 +594,7 @@ def test_no_clue_speaks_of_one_account(clue: Clue) -> None:
 
 
 def two_by_two(crowd: Crowd) -> list[str]:
-    """Two of the actor behind a network, and for a tenth of the others one of them; the rest on a campus."""
+    """Two of the actor share a network, with one of every tenth of the others; the rest are on a campus."""
     people(crowd, client_ip=lambda k: f"192.0.{k}.9" if k < 8 else f"10.9.9.{k}")
     return members(crowd, client_ip=lambda k: f"192.0.{k // 2}.{k}")
 
@@ -608,7 +606,7 @@ def test_others_are_asked_whether_they_share_a_network_with_the_actor() -> None:
 
 
 def by_threes(crowd: Crowd) -> list[str]:
-    """Fourteen founders' teams, each with a card and a server of its own."""
+    """Fourteen founders' teams, each with its own card and server."""
     people(crowd)
     return members(
         crowd, 42, client_ip=lambda k: f"192.0.{k // 3}.{k}", record=lambda k: {"payment": f"card-{k // 3}"}

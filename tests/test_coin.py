@@ -1,4 +1,4 @@
-"""The coin's key, its ledger, and what verification says of every way to tamper with one."""
+"""The canaries' key and ledger, and how verification reports every kind of tampering with one."""
 
 import hashlib
 import hmac
@@ -32,7 +32,7 @@ def lines_of(path: Path) -> list[dict]:
 
 
 def rewritten(path: Path, lines: list[dict], *, chained: bool = False) -> None:
-    """Put lines into the file; `chained`: by one who knows how the chain is made."""
+    """Put lines into the file; `chained`: by a person who can compute the chain."""
     if chained:
         prev, new = "0" * 64, []
         for line in lines:
@@ -117,7 +117,7 @@ def test_the_first_record_that_is_not_right_is_named(tmp_path: Path) -> None:
     assert ":3: its hash is not that of its content" in told(
         [*good[:2], good[2] | {"served": 0 + (good[2]["served"] == 0)}, *good[3:]]
     )
-    # by one who can chain: the coin speaks
+    # forged by a person who can compute the chain: the canary reveals it
     flipped = good[2] | {"served": 1 - good[2]["served"]}
     assert ":3: coin 1 fell" in told([*good[:2], flipped, *good[3:]], chained=True)
     other = good[2]["open"].replace('"text":"', '"text":"x', 1)
@@ -168,7 +168,7 @@ def test_published_heads_show_a_tail_that_was_cut_or_written_anew(tmp_path: Path
     head = Head("w0-000001", 5, json.loads(lines[5])["hash"])
     against((), (head,), tmp_path)
     path.write_bytes(b"".join(lines[:4]))
-    verify(tmp_path, KEYS)  # a cut tail alone cannot be seen
+    verify(tmp_path, KEYS)  # a truncated end alone cannot be noticed
     with pytest.raises(CoinError, match="ends before record 5"):
         against((), (head,), tmp_path)
     path.unlink()
@@ -198,7 +198,7 @@ def test_a_torn_tail_is_tolerated_wherever_it_was_torn(
     found = verify(folder, KEYS)
     assert found.pairs == whole - 1
     assert found.torn == (() if data[:at].endswith(b"\n") else ("w0-000001",))
-    write(folder, {"a": 2})  # the next run goes on from the last whole record
+    write(folder, {"a": 2})  # the next run continues from the last complete record
     assert verify(folder, KEYS).pairs == whole + 1
 
 
@@ -217,7 +217,7 @@ def test_a_killed_writer_loses_at_most_what_it_was_writing(tmp_path: Path) -> No
     writer.wait(10)
     found = verify(tmp_path, KEYS)
     assert found.pairs > 9
-    assert found.lost == 0  # numbers are dense up to the last whole record
+    assert found.lost == 0  # numbers have no gaps up to the last complete record
     write(tmp_path, {"b": 3})
     assert verify(tmp_path, KEYS).pairs == found.pairs + 3
 

@@ -23,7 +23,7 @@ def run(*words: object, code: int = 0) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A gateway's folder whose coins have fallen for three actors."""
+    """A gateway's folder with canaries for three actors."""
     made = open_folder(tmp_path / "gw")
     write_key(made.coin / "keys", KEY)
     write(made.coin / "ledger", {"rogue": 60, "other": 40}, reader=new_reading_key(tmp_path / "reading.key"))

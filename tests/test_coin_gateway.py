@@ -1,4 +1,4 @@
-"""The coin in a real gateway before a real upstream: what clients get, what the ledger keeps, what fails."""
+"""Canaries in a real gateway with a real upstream: the clients' replies, the ledger's records, failures."""
 
 import json
 import os
@@ -27,7 +27,7 @@ PLAIN = '[coin]\nshare = 1.0\ntexts = "plain"\n'
 
 
 class Varied(Upstream):
-    """An upstream that answers one question in many ways: its answer hangs on the request's number too."""
+    """An upstream that answers one question in many ways: its answer also depends on the request's number."""
 
     same = False
 
@@ -60,7 +60,7 @@ def with_key(folder: Folder, sealed: bool = False) -> None:
 
 
 def coined(upstream: str, terms: str = PLAIN, **settings: Any):
-    """A gateway that has a key and throws coins from its first request on."""
+    """A gateway that has a key and draws canaries from its first request on."""
 
     class World:
         def __enter__(self) -> Running:
@@ -132,9 +132,9 @@ def test_the_coin_picks_the_answer_and_the_ledger_keeps_both(up: Varied) -> None
         assert [text_of(reply) for reply in replies] == [served[n] for n in range(12)]
         assert all(reply.content in sent for reply in replies)  # byte for byte
         bodies = {one.body for one in up.seen}
-        assert len(bodies) == 1  # both are asked for alike
+        assert len(bodies) == 1  # both are requested in the same way
         assert {one.served for one in kept} == {0, 1}  # type: ignore[union-attr]
-        for one in kept:  # the first answer is the one that was asked for first
+        for one in kept:  # the first answer is the one requested first
             assert isinstance(one, Pair)
             numbers = [
                 next(seen.number for seen in up.seen if said(bytes(seen.sent)) == answer.text)
@@ -144,7 +144,7 @@ def test_the_coin_picks_the_answer_and_the_ledger_keeps_both(up: Varied) -> None
         found = until(lambda: (c := g.counters())["coin_pairs"] == 12 and c, what="twelve pairs")
         assert (found["coins"], found["coin_pairs"], found["coin_lost"]) == (12, 12, 0)
         assert found["coin_tokens"] == sum(a.output_tokens or 0 for p in kept for a in p.answers)  # type: ignore[union-attr]
-        assert found["output_tokens"] < found["coin_tokens"]  # the client is billed one
+        assert found["output_tokens"] < found["coin_tokens"]  # the client is charged for one
         g.stop("worker-0")
         done = verify(g.folder.coin / "ledger", KEYS)
         assert (done.pairs, done.lost, done.torn) == (12, 0, ())
@@ -197,11 +197,11 @@ def test_texts_are_sealed_unless_the_terms_say_otherwise(up: Varied) -> None:
 def test_a_second_answer_that_fails_harms_nobody(up: Varied, fault: str) -> None:
     with coined(up.url, upstream_timeout_s=12.0) as g:
         served = KEY.coin("w0-000001", 0)
-        up.faults.extend([*([fault, ""] if served == 1 else ["", fault]), fault])  # asked for again
+        up.faults.extend([*([fault, ""] if served == 1 else ["", fault]), fault])  # requested again
         began = time.monotonic()
         reply = ask(g)
         assert reply.status_code == 200
-        assert time.monotonic() - began < 10  # nobody waits for it
+        assert time.monotonic() - began < 10  # no request waits for it
         (one,) = records(g, 1)
         assert isinstance(one, Unpaired)
         assert one.why.startswith(f"{'first' if served == 1 else 'second'} answer: ")
@@ -212,7 +212,7 @@ def test_a_second_answer_that_fails_harms_nobody(up: Varied, fault: str) -> None
 @SLOW
 @pytest.mark.parametrize("fault", ["torn", "500"])
 def test_a_second_answer_that_breaks_off_is_asked_for_once_more(up: Varied, fault: str) -> None:
-    """Else coins come to nothing, and each of them counts against."""
+    """Otherwise canaries are lost, and each lost one counts against the provider."""
     with coined(up.url) as g:
         up.faults.extend([fault, ""] if KEY.coin("w0-000001", 0) == 1 else ["", fault])
         served = text_of(ask(g))
@@ -316,7 +316,7 @@ def test_a_killed_worker_leaves_a_ledger_that_goes_on(up: Varied) -> None:
 
 @SLOW
 def test_a_coin_that_a_kill_took_is_known_by_its_throw(up: Varied) -> None:
-    """Whose it was is on the disk while its answers come: nobody can choose by killing which coins count."""
+    """The draw is on disk before its answers arrive: nobody can select canaries by killing the gateway."""
     with coined(up.url) as g:
         ask(g)
         records(g, 1)

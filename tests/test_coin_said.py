@@ -1,4 +1,4 @@
-"""The words of a reply: the same whole and streamed, in each API's shape, refused where there are none."""
+"""The text of a reply: the same whole and streamed, in each API's shape; refused if there is none."""
 
 import json
 from contextlib import suppress

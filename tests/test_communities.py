@@ -1,4 +1,4 @@
-"""Louvain's communities against networkx, on random graphs, cliques and the same graph twice."""
+"""Louvain's communities compared with networkx, on random graphs, cliques and the same graph twice."""
 
 import networkx as nx
 import numpy as np
@@ -10,7 +10,7 @@ from stillwatch.actors.communities import communities
 
 
 def rows_of(graph):
-    """A networkx graph over 0..n-1 in compressed rows."""
+    """Return a networkx graph over 0..n-1 in compressed rows."""
     n = len(graph)
     begin, neighbour, weight = [0], [], []
     for i in range(n):
@@ -44,7 +44,7 @@ def test_modularity_is_that_of_networkx(seed, resolution):
 
 @pytest.mark.slow
 def test_modularity_in_noise_is_that_of_networkx_on_average():
-    """Where groups hardly show, one run is luck: ours over orders of the nodes, theirs over seeds."""
+    """If groups are hardly visible, single runs vary: ours over orders of the nodes, theirs over seeds."""
     graph = planted(5, 8, 20, 0.4, 0.11)
     ours, theirs = [], []
     for seed in range(6):
@@ -66,7 +66,7 @@ def test_planted_groups_are_found():
     st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 10**9), st.sampled_from([0.5, 1.0])
 )
 def test_disconnected_cliques_are_communities(sizes, weight, resolution):
-    """Whatever the weights' size, and alone where a clique is one node."""
+    """For weights of any size, and for cliques of one node."""
     graph = nx.disjoint_union_all([nx.complete_graph(size) for size in sizes])
     nx.set_edge_attributes(graph, weight, "weight")
     groups = groups_of(communities(*rows_of(graph), resolution))
@@ -87,7 +87,7 @@ def test_communities_are_connected_to_someone_and_deterministic(seed, n, density
     assert sorted(set(label.tolist())) == list(range(int(label.max()) + 1))
     components = {i: k for k, c in enumerate(nx.connected_components(graph)) for i in c}
     for group in groups_of(label):
-        assert len({components[i] for i in group}) == 1  # no community spans what nothing links
+        assert len({components[i] for i in group}) == 1  # no community spans separate components
 
 
 def test_a_larger_resolution_gives_no_larger_communities():

@@ -1,4 +1,4 @@
-"""Communities as a slow reading of their definition finds them: what is kept up is what is summed anew."""
+"""Communities equal those of a slow reading of the definition: running sums equal new ones."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ LEVELS, PASSES = 6, 12  # as graph.c has them
 
 
 def slow_communities(rows, resolution):
-    """The definition in plain Python. rows: of each node, its neighbours and weights in their order."""
+    """The definition in plain Python. rows: for each node, its neighbours and weights in order."""
     final = list(range(len(rows)))
     for _ in range(LEVELS):
         label = slow_moves(rows, resolution)
@@ -58,7 +58,7 @@ def slow_moves(rows, resolution):
 
 
 def crowded(rng, n, groups, edges, least):
-    """Random rows whose nodes are torn between groups, with weights nearly or wholly alike."""
+    """Random rows whose nodes lie between groups, with weights nearly or exactly equal."""
     group = rng.integers(0, groups, n)
     a, b = rng.integers(0, n, (2, edges))
     kept = (a != b) & ((group[a] == group[b]) | (rng.random(edges) < 0.3))

@@ -1,4 +1,4 @@
-"""The kernels' library: where it lies, how it is built, and what a call refuses."""
+"""The library of the compiled kernels: its place, its build, and the arguments that a call refuses."""
 
 import os
 import re
@@ -25,7 +25,7 @@ SKETCHER = Sketcher()
 
 @pytest.fixture
 def read_only_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A package without a library, in a place that cannot be written; the home's cache is a file."""
+    """A package without a library, in a read-only place; the home's cache folder is a file."""
     package, temporary = tmp_path / "package", tmp_path / "temporary"
     package.mkdir()
     temporary.mkdir()
@@ -133,7 +133,7 @@ def test_dealing_is_a_stable_sort(keys: list[int]) -> None:
 
 @given(st.binary(max_size=300), st.integers(0, 3))
 def test_bytes_that_are_no_text_are_sketched_inside_their_bounds(data: bytes, cut: int) -> None:
-    """What stands behind a text does not change its sketch, even where a character is cut off."""
+    """Bytes after a text do not change its sketch, even if a character is cut off."""
     ends = pa.py_buffer(np.array([0, len(data)], np.int32))
     behind = [data + tail for tail in (b"", b"\x80\x80\x80://x", b"word" * cut)]
     columns = [pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(one)]) for one in behind]

@@ -1,4 +1,4 @@
-"""The console: who gets in, who may do what, and that nothing is done or shown in another way."""
+"""The console: log-in, permissions, and that nothing is done or shown in any other way."""
 
 import csv
 import hashlib
@@ -51,14 +51,14 @@ BIG = "c-7f3a19"
 
 
 def hostile(of: World) -> str:
-    """The case whose accounts, title and links are all attacks."""
+    """Return the case whose accounts, title and links are all attacks."""
     return next(
         case for campaign, case in of.cases.items() if BANG in of.store.case(case, accounts=False).title
     )
 
 
 def addresses(of: World) -> dict[str, str]:
-    """Every page by its route, with parameters filled in."""
+    """Return every page by its route, with parameters filled in."""
     case = hostile(of)
     account = next(a for a in of.store.case(case).accounts if "onerror" in a)
     words = Visitor(of.app).build_request("GET", "/", params={"name": account}).url.query.decode()
@@ -71,7 +71,7 @@ def addresses(of: World) -> dict[str, str]:
     }
 
 
-# --- who may do what ---
+# --- permissions ---
 
 
 @pytest.mark.slow
@@ -211,7 +211,7 @@ def test_requests_that_no_browser_sends_are_turned_away(still: World) -> None:
         assert anna.get("/queue", headers={"host": host}).status_code in (400, 421), host
 
 
-# --- what every answer carries ---
+# --- headers and markup of every answer ---
 
 
 @pytest.mark.slow
@@ -231,7 +231,7 @@ def test_every_answer_forbids_what_a_page_does_not_need(still: World) -> None:
 
 
 class Tags(HTMLParser):
-    """The tags of a page, as a browser takes it."""
+    """The tags of a page, as a browser parses them."""
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -322,7 +322,7 @@ def test_a_group_is_walked_from_account_to_account(still: World) -> None:
     named = set(still.store.case(case).accounts)
     page = html_unescape(rita.get(f"/case/{case}/links").text)
     for link in set(re.findall(r'href="(/account[^"]+)"', page)):
-        assert rita.get(link).status_code == 200, link  # no link to a campaign as if it were an account
+        assert rita.get(link).status_code == 200, link  # a campaign is not linked as if it were an account
     new, seen = [rita.get(f"/case/{case}/links.json").json()["links"][0]["a"]], set()
     while new and len(seen) < 8:
         at = new.pop()
@@ -364,7 +364,7 @@ def test_accounts_of_any_name_can_be_picked_and_judged(mine: World) -> None:
     found = Tags(anna.get(f"/case/{case}").text).found
     picks = [has for tag, has in found if tag == "input" and has.get("type") == "checkbox"]
     values = [has["value"] for has in picks if has.get("name") == "account"]
-    assert all(value.isascii() and value.isprintable() for value in values)  # browsers alter nothing of such
+    assert all(value.isascii() and value.isprintable() for value in values)  # browsers change none of these
     named = set(mine.store.case(case).accounts)
     assert len(values) == len(named)
     done = anna.submit(
@@ -383,7 +383,7 @@ def html_unescape(text_: str) -> str:
     return text_.replace("&amp;", "&").replace("&#39;", "'").replace("&#34;", '"')
 
 
-# --- getting in and out ---
+# --- log-in and log-out ---
 
 
 @pytest.mark.slow
@@ -404,7 +404,7 @@ def test_a_session_begins_with_a_cookie_nobody_has_seen(mine: World) -> None:
     assert planted not in session
     assert sessions.find(mine.store, planted, NOW) is None
     first = re.match(rf"{COOKIE}=([^;]+)", session)[1]  # type: ignore[index]
-    assert visitor.log_in("anna") == 303  # again: the old session of this browser ends
+    assert visitor.log_in("anna") == 303  # again: this browser's old session ends
     assert sessions.find(mine.store, first, NOW) is None
     kept = mine.store.engine.connect().execute(text("SELECT digest FROM console_sessions")).scalars().all()
     assert first not in kept
@@ -460,7 +460,7 @@ def test_a_wrong_password_and_an_unknown_name_look_alike_and_wait_in_the_end(min
     assert answers[0][0] == 401
     for _ in range(OF_PAIR - 1):
         assert visitor.log_in("anna", "wrong") == 401
-    assert visitor.log_in("anna") == 429  # the right one, too late
+    assert visitor.log_in("anna") == 429  # the right password, too late
     assert visitor.log_in("ben") == 303  # a colleague from the same address
 
 
@@ -470,7 +470,7 @@ def test_the_throttle_counts_tries_by_name_by_address_and_for_a_while() -> None:
         assert throttle.wait_s("anna", "a", now_s=0.0) == 0, k
         throttle.begun("anna", "a", now_s=0.0)
     assert throttle.wait_s("anna", "a", now_s=1.0) == int(WINDOW_S)
-    assert throttle.wait_s("anna", "b", now_s=1.0) == 0  # nobody is locked out from elsewhere
+    assert throttle.wait_s("anna", "b", now_s=1.0) == 0  # other addresses are not locked out
     assert throttle.wait_s("anna", "a", now_s=WINDOW_S + 1) == 0
     for k in range(OF_NAME):
         throttle.begun("ben", f"address-{k}", now_s=4_000.0)
@@ -485,7 +485,7 @@ def test_strangers_that_fail_at_one_address_leave_each_name_a_few_tries_from_the
     throttle = Throttle()
     for k in range(3 * OF_ADDRESS):
         throttle.begun(f"name-{k}", "proxy", now_s=0.0)
-    for k in range(LEFT["address"]):  # guessing goes on more slowly than with nobody else there
+    for k in range(LEFT["address"]):  # slower than if nobody else were guessing there
         assert throttle.wait_s("anna", "proxy", now_s=1.0) == 0, k
         throttle.begun("anna", "proxy", now_s=1.0)
     assert throttle.wait_s("anna", "proxy", now_s=2.0) > 0
@@ -506,7 +506,7 @@ def test_many_addresses_that_guess_at_one_name_keep_out_neither_its_browser_nor_
     assert throttle.wait_s("anna", "office", now_s=2.0) == 0
     for _ in range(OF_PAIR):
         throttle.begun("anna", "office", now_s=2.0)
-    assert throttle.wait_s("anna", "office", now_s=3.0) > 0  # a stranger at her own address, too
+    assert throttle.wait_s("anna", "office", now_s=3.0) > 0  # also for a stranger at her own address
     assert throttle.wait_s("anna", "office", "browser-1", now_s=3.0) == 0
     for _ in range(OF_PAIR):
         throttle.begun("anna", "office", "browser-1", now_s=3.0)
@@ -525,7 +525,7 @@ def test_a_known_browser_enters_while_strangers_guess_at_its_owner_from_the_same
     for forged in (cookie[:-1] + ("0" if cookie[-1] != "0" else "1"), "x" * len(cookie), ""):
         stranger.cookies.set(name, forged, domain="127.0.0.1")
         assert stranger.log_in("anna") == 429
-    assert people.known_browser(mine.store, "ben", cookie) == ""  # of anna alone
+    assert people.known_browser(mine.store, "ben", cookie) == ""  # only anna's
     assert known.log_in("anna") == 303
     people.add(mine.store, "anna", UserRole.ANALYST, "another password", who="tests", now_us=NOW)
     assert people.known_browser(mine.store, "anna", cookie) == ""
@@ -538,7 +538,7 @@ def test_a_session_ends_by_itself_by_logging_out_and_with_its_user(mine: World) 
     mine.clock[0] += 59 * MINUTE_US
     assert anna.get("/queue").status_code == 200
     mine.clock[0] += 59 * MINUTE_US
-    assert anna.get("/queue").status_code == 200  # each look keeps it
+    assert anna.get("/queue").status_code == 200  # each view extends the session
     mine.clock[0] += 61 * MINUTE_US
     assert anna.get("/queue").status_code == 303
     ben = mine.client("ben")
@@ -629,11 +629,11 @@ def test_people_change_their_own_password_and_end_their_sessions(mine: World) ->
     with mine.store.reading() as db:
         told = [r.what for r in read(db, who="anna") if "password" in r.what or "sessions" in r.what]
     assert told == ["other sessions ended", "password changed", "password not changed"]
-    for _ in range(OF_PAIR):  # a stolen session guesses no password
+    for _ in range(OF_PAIR):  # a stolen session cannot guess a password
         change("wrong password", fresh)
     assert "too many tries" in change(fresh, PASSWORD)[1]
     other = Visitor(mine.app)
-    assert other.log_in("anna", fresh) == 303  # and keeps nobody out
+    assert other.log_in("anna", fresh) == 303  # and locks nobody out
 
 
 def test_names_and_passwords_that_will_not_do_are_refused(mine: World) -> None:
@@ -716,18 +716,18 @@ def test_prompts_stay_hidden_where_the_record_cannot_be_written(
     assert mine.gateway.asked == []
 
 
-# --- acting ---
+# --- actions on accounts ---
 
 
 def may(of: World, case: str) -> tuple[str, ...]:
-    """The accounts of a case that may be acted on."""
+    """Return the accounts of a case that an action may affect."""
     found = reading.targets(of.store, case).accounts
     assert len(found) > 100
     return found
 
 
 def dry_page(visitor: Visitor, case: str, **form: object) -> str:
-    """Ask for a dry run and give its page."""
+    """Request a dry run and return its page."""
     token = csrf_in(visitor.get(f"/case/{case}").text)
     got = visitor.post(f"/case/{case}/dry", data={"csrf": token, "why": "the why", **form})
     assert got.status_code == 200, got.text
@@ -736,7 +736,7 @@ def dry_page(visitor: Visitor, case: str, **form: object) -> str:
 
 
 def dry(visitor: Visitor, case: str, **form: object) -> dict[str, str]:
-    """Ask for a dry run and give the fields of the form that would do it."""
+    """Request a dry run and return the fields of the form that would take the action."""
     page = dry_page(visitor, case, **form)
     fields = re.findall(r'type="hidden" name="([a-z_]+)" value="([^"]*)"', page)
     return {name: html_unescape(value) for name, value in fields if name not in ("account",)}
@@ -829,7 +829,7 @@ def test_leads_stand_apart_and_no_step_can_rest_on_one(mine: World) -> None:
     assert "lead, no finding" in rita.get("/queue").text
     shown = paul.get(f"/case/{case}").text
     assert "no step on an account may rest on it" in shown
-    assert '<span class="tag">no longer named' not in shown  # no finding ever named them
+    assert '<span class="tag">no longer named' not in shown  # they are in no finding
     assert "Taken, as far as is known" not in shown
     accounts = mine.store.case(case).accounts
     handling.judge_accounts(mine.store, case, accounts, Verdict.TRUE, who="ben", why="sure", now_us=NOW)
@@ -852,7 +852,7 @@ def test_who_asked_for_a_step_or_approved_it_decides_no_appeal_against_it(mine: 
     fields, here = dry(paul, case, step="block", for_s="86400"), f"/case/{case}"
     assert paul.post(f"{here}/act", data=fields).headers["location"] == f"{here}?done=asked"
     assert pia.submit("/ask/1/approve", why="seen the dry run")[0] == 303
-    for account in may(mine, case)[:2]:  # two accounts of one group, each for itself
+    for account in may(mine, case)[:2]:  # two accounts of one group, each separately
         assert anna.submit(f"{here}/appeal", account=in_form(account), text="not us")[0] == 303
     first, second = handling.appeals(mine.store, case)
     page = paul.get(here).text
@@ -864,7 +864,7 @@ def test_who_asked_for_a_step_or_approved_it_decides_no_appeal_against_it(mine: 
     people.add(mine.store, "petra", UserRole.APPROVER, PASSWORD, who="x", now_us=NOW)
     petra = mine.client()
     assert petra.log_in("petra") == 303
-    assert petra.submit(f"{here}/decide", granted="yes", why="looked")[0] == 409  # which of the two?
+    assert petra.submit(f"{here}/decide", granted="yes", why="looked")[0] == 409  # not clear which of the two
     form = {"appeal": second.number, "granted": "yes", "why": "looked"}
     assert petra.submit(f"{here}/decide", **form)[1] == f"{here}?done=lifted"
     assert list(mine.gateway.actions[-1][0]) == [second.account]
@@ -883,7 +883,7 @@ def test_a_big_step_waits_for_another_person(mine: World) -> None:
     assert mine.gateway.actions == []
     assert paul.submit("/ask/1/approve", why="seen the dry run")[0] == 303
     assert len(mine.gateway.actions[0][0]) == len(may(mine, case))
-    assert pia.submit("/ask/1/approve", why="me too")[0] == 409  # once is enough
+    assert pia.submit("/ask/1/approve", why="me too")[0] == 409  # already approved
     assert len(mine.gateway.actions) == 1
     with mine.store.reading() as db:
         told = [(r.who, r.what) for r in read(db, subject=case, limit=3)]
@@ -901,8 +901,8 @@ def test_small_helpings_and_hidden_refusals_are_big_steps(mine: World) -> None:
         answer = anna.post(f"/case/{case}/act", data={**fields, "account": form["account"]})
         return answer.headers["location"].rpartition("=")[2]
 
-    assert step(account=accounts[:1], budget="0") == "asked"  # a throttle that refuses
-    assert step(account=accounts[:1], for_s="315360000") == "asked"  # an end that nobody will see
+    assert step(account=accounts[:1], budget="0") == "asked"  # a throttle to zero refuses everything
+    assert step(account=accounts[:1], for_s="315360000") == "asked"  # an end in ten years
     assert step(account=accounts[:6]) == "acted"
     assert step(account=accounts[6:12]) == "asked"  # twelve within a day
     assert step(account=accounts[:6], step="watch") == "acted"
@@ -943,7 +943,7 @@ def test_a_step_whose_taking_was_cut_off_can_be_closed(mine: World) -> None:
     anna, paul, case = mine.client("anna"), mine.client("paul"), mine.cases[BIG]
     anna.post(f"/case/{case}/act", data=dry(anna, case, step="block", for_s="60"))
 
-    requested_steps.begin(mine.store, 1, "paul", NOW)  # and the process ends here
+    requested_steps.begin(mine.store, 1, "paul", NOW)  # the process ends here
     assert "its end is not on record" in anna.get("/approvals").text
     assert "Close it" in paul.get("/ask/1").text
     assert paul.submit("/ask/1/approve", why="again")[0] == 409
@@ -1086,7 +1086,7 @@ def test_several_cases_are_worked_on_at_once_from_the_queue(mine: World) -> None
     assert [mine.store.case(case).owner for case in ids] == ["ben", None, *["ben"] * (len(ids) - 2)]
     with mine.store.reading() as db:
         assert len([r for r in read(db) if r.what == "case.assign"]) == len(ids) - 1
-    assert f"0 of {len(ids)} cases assigned" in do("assign", boxes, owner="ben")[1]  # the page loaded again
+    assert f"0 of {len(ids)} cases assigned" in do("assign", boxes, owner="ben")[1]  # page sent again
     assert f"{len(ids)} of {len(ids)} cases given a due date" in do("due", picked(ben), ben, hours=4)[1]
     assert {mine.store.case(case).due_us for case in ids} == {NOW + 4 * 60 * MINUTE_US}
     assert "2 of 2 cases dismissed" in do("dismiss", picked(anna)[:2], verdict="permitted")[1]
@@ -1162,11 +1162,11 @@ def test_a_filter_is_kept_by_name_for_who_kept_it(mine: World) -> None:
     kept = rita.get("/queue.json").json()["views"]
     assert [one["name"] for one in kept] == [name]
     link = re.findall(r'<a class="button" href="(/queue[^"]*)"', page)[0]
-    shown = anna.get(html.unescape(link))  # the link can be sent; the view stays its owner's
+    shown = anna.get(html.unescape(link))  # the link can be shared; only its owner sees the view
     assert shown.status_code == 200
     assert 'aria-label="Your views"' not in shown.text
     assert anna.submit("/queue/views/delete", name=name)[0] == 409
-    assert rita.submit("/queue/views", name=name, back="state=new&x=<b>")[0] == 303  # replaces it
+    assert rita.submit("/queue/views", name=name, back="state=new&x=<b>")[0] == 303  # replaces the first
     kept = rita.get("/queue.json").json()["views"]
     assert [one["words"] for one in kept] == ["state=new"]
     for form in (
@@ -1181,7 +1181,7 @@ def test_a_filter_is_kept_by_name_for_who_kept_it(mine: World) -> None:
     with mine.store.reading() as db:
         saved = [r for r in read(db, opened=True) if r.what == "view saved"]
     assert {(r.who, json.dumps(r.detail), r.personal[0]["view"]) for r in saved} == {("rita", "{}", name)}
-    status, where = rita.submit("/queue/views/delete", name=in_form(name))  # as the page's own form has it
+    status, where = rita.submit("/queue/views/delete", name=in_form(name))  # as the page's own form sends it
     assert (status, where) == (303, "/queue?done=unview")
     assert rita.get("/queue.json").json()["views"] == []
 
@@ -1253,7 +1253,7 @@ def test_a_dismissal_over_the_limit_waits_for_another_person(
     assert [mine.store.case(case).verdict for case in ids[1:4]] == [Verdict.FALSE, None, Verdict.FALSE]
     act = reading.acts(mine.store, ids[1])[-1]
     assert (act.who, act.sets["approver"], act.text) == ("anna", "paul", why)
-    assert approve(pia)[0] == 409  # once
+    assert approve(pia)[0] == 409  # already approved
     with mine.store.reading() as db:
         told = [(r.who, r.what) for r in read(db) if r.what.startswith("dismissal")]
     assert told == [("paul", "dismissal approved"), ("anna", "dismissal asked for")]
@@ -1265,7 +1265,7 @@ def test_a_dismissal_over_the_limit_waits_for_another_person(
     shut = anna.submit(f"{here}/suppress", here, why="a class", days=3, owner="anna", revision=revision)
     assert shut == (303, f"{here}?done=waits")
     assert "waits for a second person" in anna.get(judged[1]).text
-    assert approve(anna, 2, "refuse")[0] == 303  # its author takes it back
+    assert approve(anna, 2, "refuse")[0] == 303  # its author withdraws it
     assert (approve(paul, 2)[0], mine.store.case(ids[2]).verdict) == (409, None)
     assert "1 of 1 case dismissed" in approve(pia, 3)[1]
     assert (mine.store.case(ids[2]).suppressed_until_us or 0) > NOW
@@ -1324,7 +1324,7 @@ def test_two_people_at_once_do_not_undo_each_other(mine: World) -> None:
 
 
 def verified(visitor: Visitor, **form: object) -> str:
-    """Have the trail verified, and give the page that says what came of it."""
+    """Verify the trail, and return the page with the result."""
     page = visitor.submit("/audit/verify", **form)[1]
     while "being verified" in page:
         time.sleep(0.05)
@@ -1343,7 +1343,7 @@ def test_a_record_written_anew_with_another_key_does_not_pass(mine: World, tmp_p
             db.execute(text(f"UPDATE audit_head SET {begun}"))
         attach(other, tmp_path / "another.key")
         other.look("mallory", "nothing happened", "case-1", {}, NOW)
-        assert isinstance(verify(other), VerifiedTrail)  # sound in itself
+        assert isinstance(verify(other), VerifiedTrail)  # valid in itself
     said = verified(rita)
     assert "Not sound: other key" in re.sub("<[^>]*>", "", said)
 
@@ -1352,7 +1352,7 @@ def test_a_check_of_what_came_since_walks_only_that_and_sees_a_trail_that_was_re
     checks = TrailChecks(mine.store, lambda: NOW)
     checks.start(whole=False, wait_s=60)
     first = checks.state()
-    assert first.whole  # nothing was checked before
+    assert first.whole  # no earlier check
     assert isinstance(first.outcome, VerifiedTrail)
     with mine.store.writing(NOW) as tx:
         for number in range(5):
@@ -1372,7 +1372,7 @@ def test_a_check_of_what_came_since_walks_only_that_and_sees_a_trail_that_was_re
             tx.changed = True
         return str(old)
 
-    old = set_hash("0" * 64)  # of the record that the last check ended at
+    old = set_hash("0" * 64)  # of the last record in the previous check
     checks.start(whole=False, wait_s=60)
     found = checks.state().outcome
     assert isinstance(found, Broken)
@@ -1439,7 +1439,7 @@ def test_a_forged_browser_cookie_opens_nothing_under_any_name(mine: World, name:
         assert visitor.post("/login", content=body, headers=head).status_code in (401, 429)
 
 
-# --- counts lead to what they count ---
+# --- counts link to what they count ---
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The console in a real browser: keys, swaps, both schemes, axe, print, and attacks that stay text."""
+"""The console in a real browser: keys, page swaps, colour schemes, axe, print, and attacks shown as text."""
 
 import re
 import threading
@@ -35,7 +35,7 @@ DRAWN_MODULES = """() => {
 
 @dataclass
 class Served:
-    """A console that answers on a port, and whom the browser is logged in as."""
+    """A console that answers on a port, and the user that the browser is logged in as."""
 
     world: World
     address: str
@@ -80,7 +80,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @dataclass
 class WatchResult:
-    """A page with all that must not happen on it."""
+    """A page with lists of everything that must not happen on it."""
 
     page: Page
     outside: list[str]
@@ -133,7 +133,7 @@ def unfold(page: Page) -> None:
 
 
 def look(served: Served, watched: WatchResult, axe: object, expected: int = 200) -> None:
-    """Look at the page that is open: nothing wrong for axe, nothing wider than the window, nothing run."""
+    """Check the open page: no problem found by axe, nothing wider than the window, no script run."""
     page = watched.page
     unfold(page)
     for target in page.query_selector_all("main bdi, main time")[:60]:
@@ -195,7 +195,7 @@ def test_a_view_is_kept_opened_and_deleted(served: Served, inside: WatchResult) 
 def test_pages_behind_forms_are_sound_too(served: Served, inside: WatchResult) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = inside.page
-    # texts of an account, asked for with a reason
+    # texts of an account, requested with a reason
     page.goto(f"{served.address}/case/{served.hostile}")
     page.locator("#members tbody th a").nth(4).click()
     page.fill("#why", HOSTILE[0])
@@ -203,7 +203,7 @@ def test_pages_behind_forms_are_sound_too(served: Served, inside: WatchResult) -
     page.wait_for_selector(".prompt")
     look(served, inside, axe)
     assert page.locator(".prompt").count() == 2 * len(HOSTILE)
-    # a dry run, and the step that waits
+    # a dry run, and a pending action
     page.goto(f"{served.address}/case/{served.hostile}")
     page.select_option("#step", "block")
     page.fill("#act-why", HOSTILE[1])
@@ -216,7 +216,7 @@ def test_pages_behind_forms_are_sound_too(served: Served, inside: WatchResult) -
     page.locator("aside a[href*='/ask/']").first.click()
     page.wait_for_selector("text=You asked for this")
     look(served, inside, axe)
-    # a small step on two picked accounts, taken and undone
+    # a small action on two selected accounts, taken and undone
     page.goto(f"{served.address}/case/{served.big}")
     page.locator("#members input[type=checkbox]").nth(0).check()
     page.locator("#members input[type=checkbox]").nth(1).check()
@@ -233,7 +233,7 @@ def test_pages_behind_forms_are_sound_too(served: Served, inside: WatchResult) -
     page.fill("#why", "it was a class")
     page.click("text=Undo the step")
     page.wait_for_selector("text=It is taken back.")
-    # SQL with an answer, the chain verified, an error
+    # SQL with a result, the chain verified, an error
     page.goto(f"{served.address}/sql")
     page.fill("#query", "SELECT title, id FROM cases")
     page.click("button.main")
@@ -259,7 +259,7 @@ def test_nothing_is_wider_than_a_small_window(browser: Browser, served: Served, 
         watched.page.goto(served.address + path)
         unfold(watched.page)
         assert watched.page.evaluate("document.documentElement.scrollWidth") <= width, path
-        # nor is a word set letter below letter: that fits any window
+        # no word is broken into single letters, which would fit any width
         tall = "[...document.querySelectorAll('nav a, caption, .who span')].filter(e => e.offsetHeight > 70)"
         assert watched.page.evaluate(f"{tall}.map(e => e.textContent)") == [], path
     context.close()
@@ -350,7 +350,7 @@ def test_a_key_typed_right_after_the_help_is_closed_counts(browser: Browser, ser
     watched = enter(context, served)
     page = watched.page
     page.goto(f"{served.address}/queue?state=all&suppressed=all")
-    # In the frame in which a dialog closes, its button still has the focus and is where the key arrives.
+    # While a dialog closes, its button still has the focus for one frame and receives the key.
     page.evaluate("""() => {
         const help = document.querySelector("#keys");
         help.showModal();
@@ -379,7 +379,7 @@ def test_the_queue_is_worked_without_a_mouse(browser: Browser, served: Served) -
     page.wait_for_url("**/case/*")
     page.keyboard.press("n")
     assert page.evaluate("document.activeElement.id") == "note"
-    page.keyboard.type("just: a qnote jk")  # keys are letters while somebody writes
+    page.keyboard.type("just: a qnote jk")  # keys are letters while a person types
     assert page.input_value("#note") == "just: a qnote jk"
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -439,7 +439,7 @@ def test_it_can_be_read_without_scripts(browser: Browser, served: Served) -> Non
     page.fill("#name", "rita")
     page.fill("#password", PASSWORD)
     page.click("button.main")
-    assert page.url.endswith(f"/case/{served.big}")  # it went on to where it was asked for
+    assert page.url.endswith(f"/case/{served.big}")  # it continued to the requested page
     assert page.locator("h1").is_visible()
     page.locator("#members a[rel=next]").click()
     assert "offset=25" in page.url
@@ -459,7 +459,7 @@ def test_times_are_utc_with_the_readers_own_on_hover(browser: Browser, served: S
     watched = enter(context, served)
     time_ = watched.page.locator("main time").first
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", time_.get_attribute("title") or "")
-    watched.page.wait_for_load_state("load")  # the script has begun to listen
+    watched.page.wait_for_load_state("load")  # the script listens now
     time_.hover()
     expect(time_).to_have_attribute("title", re.compile(r"GMT\+9|JST"))
     context.close()
@@ -518,6 +518,6 @@ def test_a_script_that_got_in_would_not_run_and_reach_nobody(browser: Browser, s
     page.wait_for_timeout(300)
     assert page.evaluate("window.stolen === undefined")
     assert page.url.startswith(served.address)
-    assert sorted(stopped) == sorted(watched.outside)  # the browser tells of requests that it did not send
+    assert sorted(stopped) == sorted(watched.outside)  # the browser reports requests that it did not send
     assert any("Content Security Policy" in c for c in watched.complaints)
     context.close()

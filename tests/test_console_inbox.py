@@ -1,4 +1,4 @@
-"""What people are told: mentions, overdue cases; who is told and who is not, once, and by what."""
+"""Notifications of mentions and overdue cases: who gets them, how often, and by which channel."""
 
 import json
 import random
@@ -90,13 +90,13 @@ def test_who_is_mentioned_finds_it_on_the_start_page_and_marks_it_read(mine: Wor
     assert notices_of(mine, "paul") == notices_of(mine, "anna") == []
     assert "1 notice for you" in ben.get("/queue").text
     assert f'href="/case/{case}"' in ben.get("/me").text
-    assert "@nobody, @anna or mail@paul, &lt;b&gt;" in ben.get(f"/case/{case}").text  # it stays text
+    assert "@nobody, @anna or mail@paul, &lt;b&gt;" in ben.get(f"/case/{case}").text  # shown as text
     assert ben.get("/me.json").json()["notices"][0]["read"] is False
     until = inbox.of_user(mine.store, "ben")[0].number
     anna.submit(f"/case/{case}/note", f"/case/{case}", text="@ben again")
     assert ben.submit("/me/notices/read", "/me", until=until) == (303, "/me?done=read")
-    assert inbox.count_unread(mine.store, "ben") == 1  # what came since is not read
-    assert inbox.count_unread(mine.store, "rita") == 1  # nor is another person's
+    assert inbox.count_unread(mine.store, "ben") == 1  # later notices are unread
+    assert inbox.count_unread(mine.store, "rita") == 1  # nor are another person's read
 
 
 def test_who_may_not_log_in_is_told_nothing(mine: World) -> None:
@@ -118,7 +118,7 @@ def test_a_note_that_fails_tells_nobody_and_one_taken_back_is_gone(mine: World) 
     assert notices_of(mine, "rita") == []
     many = " ".join(f"@nobody{k}" for k in range(inbox.MOST_NAMED))
     inbox.note(mine.store, case, f"{many} @rita", who="anna", now_us=NOW)
-    assert notices_of(mine, "rita") == []  # so many and no more
+    assert notices_of(mine, "rita") == []  # the limit
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ def test_mail_goes_once_to_the_address_that_a_person_has_given(mine: World, tmp_
     assert f"https://desk.example/cases/{case}" in letters[0]["text"]
     assert "secret-word" not in letters[0]["text"]
     inbox.note(mine.store, case, "@rita and @rita", who="anna", now_us=NOW)
-    assert len(mailed(mine, tmp_path)) == 1  # a flood is one letter in a while
+    assert len(mailed(mine, tmp_path)) == 1  # a flood of notices makes one mail per interval
     mine.clock[0] += inbox.APART_US + 1
     assert len(mailed(mine, tmp_path)) == 2
     assert len(mailed(mine, tmp_path)) == 2
@@ -167,7 +167,7 @@ def test_mail_goes_once_to_the_address_that_a_person_has_given(mine: World, tmp_
     inbox.note(mine.store, case, "@rita again", who="anna", now_us=NOW)
     rita.submit("/me/address", "/me", address="rita@example.com", current=PASSWORD)
     mine.clock[0] += inbox.APART_US + 1
-    assert len(mailed(mine, tmp_path)) == 2  # what came while nobody wanted mail is not sent later
+    assert len(mailed(mine, tmp_path)) == 2  # notices from before the mail address was set are not sent later
     thief = mine.client("rita")
     assert thief.submit("/me/address", "/me", address="thief@example.com")[0] == 409
     assert people.address(mine.store, "rita") == "rita@example.com"
@@ -216,7 +216,7 @@ STAGES = (
 
 
 def leave_due(of: World, *ids: str) -> None:
-    """Give all cases but these no due date."""
+    """Remove the due dates of all cases except these."""
     with of.store.engine.connect().execution_options(writes=True) as db, db.begin():
         db.execute(update(cases).where(cases.c.id.not_in(ids)).values(due_us=None))
 
@@ -262,7 +262,7 @@ def test_a_case_that_is_overdue_is_escalated_once_a_stage_on_the_record(mine: Wo
     handling.set_due(mine.store, case, NOW + 30 * HOUR_US, why="more time", who="ben", now_us=mine.clock[0])
     mine.clock[0] = NOW + 31 * HOUR_US
     escalate(mine, tmp_path)
-    assert len(notices_of(mine, "ben")) == 2  # another date begins anew
+    assert len(notices_of(mine, "ben")) == 2  # another date starts again
     until = mine.clock[0] + DAY_US
     handling.suppress(
         mine.store, case, owner="ben", until_us=until, why="a holiday", who="ben", now_us=mine.clock[0]
@@ -276,7 +276,7 @@ def test_a_case_that_is_overdue_is_escalated_once_a_stage_on_the_record(mine: Wo
 def test_what_a_clock_that_stood_ahead_told_is_told_again_when_it_is_time(
     mine: World, tmp_path: Path
 ) -> None:
-    """A minute in which the clock was ten days ahead used every stage up, and kept mail back for ten days."""
+    """A clock ten days ahead for a minute once used up every stage, and delayed mail by ten days."""
     case = one_case(mine)
     leave_due(mine, case)
     handling.assign(mine.store, case, "ben", due_us=NOW + 50 * HOUR_US, who="anna", now_us=NOW)
@@ -295,7 +295,7 @@ def test_what_a_clock_that_stood_ahead_told_is_told_again_when_it_is_time(
     assert notices_of(mine, "ben") == [("overdue", case, "stillwatch")] * 2
     assert len(mailed(mine, tmp_path)) == 2
     mine.clock[0] = NOW
-    assert all(letter.is_due(NOW) for letter in outbox.waiting())  # they were put 55 hours ahead
+    assert all(letter.is_due(NOW) for letter in outbox.waiting())  # they had been set 55 hours ahead
 
 
 def test_an_overdue_case_of_which_nobody_would_hear_is_told_to_who_approves(
@@ -379,7 +379,7 @@ def test_the_command_line_shows_and_the_alerts_process_does_it(mine: World, tmp_
         stages(words)
         assert refused in str(overdue()[0]["refused"]).replace("\n", " ")
     stages("people = ['owner', 'gone']\ntargets = ['room']")
-    for _ in range(2):  # looking tells nobody
+    for _ in range(2):  # viewing notifies nobody
         row = overdue()[0]
         assert (row["case"], row["people"], row["not_reached"], row["targets"]) == (
             case,
@@ -402,7 +402,7 @@ def test_the_command_line_shows_and_the_alerts_process_does_it(mine: World, tmp_
 
 
 def test_what_is_wrong_with_stages_holds_no_alert_up(mine: World, tmp_path: Path) -> None:
-    """A room that was taken off alerts.toml and not off console.toml: nobody heard of any case any more."""
+    """A room missing from alerts.toml but named in console.toml once stopped the notices of all cases."""
     targets(tmp_path, "")
     settings = GatewaySettings(upstream="http://127.0.0.1:1", cases=f"sqlite:///{tmp_path / 'cases.db'}")
     words = ["alerts", "deliver", "--folder", str(tmp_path)]

@@ -1,4 +1,4 @@
-"""The console elsewhere: below a path, on PostgreSQL, from the command line, with a large case."""
+"""Other deployments of the console: below a path, on PostgreSQL, by the command line, with a large case."""
 
 import json
 import re
@@ -92,7 +92,7 @@ def test_forms_and_the_way_in_stay_below_the_mount(below: tuple[World, Visitor])
     form["next"] = "/elsewhere"
     assert (
         visitor.post("/console/login", data=form).status_code == 403
-    )  # the form was used: its cookie is gone
+    )  # the form was used: its cookie is removed
 
 
 # --- a folder without a gateway ---
@@ -200,10 +200,10 @@ def test_a_case_of_25_000_accounts_opens_within_a_second(tmp_path: Path) -> None
     for _ in range(3):
         begun, cpu = time.perf_counter(), time.process_time()
         page = paul.get(f"/case/{case}")
-        took.append(min(time.perf_counter() - begun, time.process_time() - cpu + 0.2))  # machines may be busy
+        took.append(min(time.perf_counter() - begun, time.process_time() - cpu + 0.2))  # busy machine
         assert page.status_code == 200
         assert len(page.content) < 150_000
-        made.clock[0] += 3_600_000_000  # what was worked out counts for an hour
+        made.clock[0] += 3_600_000_000  # results are cached for an hour
         with made.store.writing(made.clock[0]) as tx:
             tx.db.execute(sessions.sessions.update().values(seen_us=made.clock[0]))
             tx.changed = True

@@ -1,4 +1,4 @@
-"""Logging in at an identity provider: a real one lets people in, a forging one lets in nobody else."""
+"""Log-in with an identity provider: a real one admits its users, and a forging one admits nobody else."""
 
 import base64
 import hmac
@@ -58,14 +58,14 @@ def with_provider(made: World, provider: IdentityProvider | None) -> World:
 
 
 def who(made: World, visitor: Visitor) -> str | None:
-    """Give whose session a browser has."""
+    """Return the owner of a browser's session."""
     cookie = visitor.cookies.get(COOKIE)
     session = sessions.find(made.store, cookie, made.clock[0]) if cookie else None
     return None if session is None else f"{session.user.name}, {session.user.role.name.lower()}"
 
 
 def on_record(made: World) -> list[tuple[str, str, dict[str, Any]]]:
-    """Give what was put on record after the world was made: who, what, detail."""
+    """Return the audit trail since the world was made: who, what, detail."""
     with made.store.reading() as db:
         return [(one.who, one.what, dict(one.detail)) for one in reversed(read(db, limit=1_000))]
 
@@ -92,7 +92,7 @@ def desk(real: RealProvider, tmp_path: Path) -> Iterator[World]:
 
 
 def there(address: str, name: str, answer: str = "allow") -> str:
-    """Log in at the provider and agree, as a browser does; give where it sends the browser back to."""
+    """Log in at the provider and agree, as a browser does; return the address that it redirects to."""
     with requests.Session() as browser:
         page = browser.get(address, timeout=20)
         page = browser.post(
@@ -189,9 +189,9 @@ def test_who_has_no_role_or_anothers_name_or_says_no_is_not_let_in(desk: World, 
 def test_a_code_is_worth_nothing_in_another_browser_or_a_second_time(desk: World) -> None:
     victim, thief = desk.client(), desk.client()
     back = there(victim.get("/login/oidc").headers["location"], "olga")
-    assert thief.get(back).status_code == 403  # no try of its own
+    assert thief.get(back).status_code == 403  # without an attempt of its own
     thief.get("/login/oidc")
-    assert thief.get(back).status_code == 403  # one of its own, with another state
+    assert thief.get(back).status_code == 403  # with an attempt of its own, and another state
     stolen = parse_qs(urlsplit(back).query)["code"][0]
     state = parse_qs(urlsplit(thief.get("/login/oidc").headers["location"]).query)["state"][0]
     iss = parse_qs(urlsplit(back).query)["iss"][0]
@@ -211,7 +211,7 @@ def test_logging_out_says_that_the_provider_still_knows_the_person(desk: World, 
     page = visitor.get("/login?left=1").text
     assert f'href="{real.issuer}/logout/?client_id=stillwatch-console">Log out of Example ID as well' in page
     assert "Log out of" not in visitor.get("/login").text
-    assert visitor.log_in("anna") == 303  # with a password as ever
+    assert visitor.log_in("anna") == 303  # with a password as before
 
 
 # --- a provider that forges ---
@@ -221,7 +221,7 @@ OWN, STRANGER = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 
 @dataclass
 class Forger:
-    """A provider whose every answer a test writes."""
+    """A provider whose every answer is set by a test."""
 
     issuer: str = ""
     key: rsa.RSAPrivateKey = OWN
@@ -322,7 +322,7 @@ def forged(forger: Forger, tmp_path: Path) -> Iterator[World]:
 
 
 def arrive(visitor: Visitor, forger: Forger, target: str = "", **more: str) -> Any:
-    """Come back from a provider that agrees to everything."""
+    """Return from a provider that agrees to everything."""
     begun = visitor.get("/login/oidc", params={"next": target})
     assert begun.status_code == 303, begun.text
     words = {name: one[0] for name, one in parse_qs(urlsplit(begun.headers["location"]).query).items()}
@@ -563,7 +563,7 @@ def test_a_try_counts_once_in_its_own_browser_and_for_ten_minutes(forged: World,
     assert again(cookie, state="0" * 64) == again(cookie, state="") == 403
     forged.clock[0] += 11 * MINUTE_US
     assert again(cookie) == 403
-    forged.clock[0] -= 12 * MINUTE_US + 30_000_000  # a clock that was put back
+    forged.clock[0] -= 12 * MINUTE_US + 30_000_000  # a clock that was set back
     assert again(cookie) == 403
     forged.clock[0] = NOW
     assert again(cookie, code="") == again(cookie, code="c" * 5_000) == 403
@@ -596,7 +596,7 @@ def test_it_leads_nowhere_else(forged: World, forger: Forger, target: str) -> No
     assert led is not None
     assert led[1] in ("/queue", "/&#34;&gt;&lt;script&gt;")
     number, drawn, _ = visitor.get("/login/oidc").headers["set-cookie"].split("=")[1].split(";")[0].split(".")
-    planted = f"{number}.{drawn}.{coded(target.encode())}"  # a cookie from elsewhere: its state is another
+    planted = f"{number}.{drawn}.{coded(target.encode())}"  # a foreign cookie: its state differs
     visitor.cookies.set(TRY, planted, domain="127.0.0.1")
     assert visitor.get(BACK, params={"state": "x", "code": "c"}).status_code == 403
 
@@ -640,7 +640,7 @@ def test_a_disabled_user_stays_out_until_an_administrator_says_otherwise(
     assert (arrive(late, forger).status_code, who(forged, late), who(forged, first)) == (403, None, None)
     identities.bind(forged.store, "ida", UserRole.READER, BoundIdentity(forger.issuer, "u-1"), **by)
     arrive(late, forger)
-    assert who(forged, late) == "ida, analyst"  # the provider says which role
+    assert who(forged, late) == "ida, analyst"  # the provider states the role
     assert refused(forged) == ["disabled"]
 
 
@@ -653,7 +653,7 @@ def test_each_user_has_one_way_in(forged: World, forger: Forger) -> None:
     assert people.check(forged.store, "anna", PASSWORD) is None
     visitor = forged.client()
     arrive(visitor, forger)
-    assert who(forged, visitor) == "anna, analyst"  # whatever the provider calls her
+    assert who(forged, visitor) == "anna, analyst"  # whatever the provider states
     for password in ("", PASSWORD):
         assert forged.client().log_in("anna", password) == 401
     forgery = f"{'0' * 32}.{hmac.digest(b'', b'browser ' + b'0' * 32 + b' anna', 'sha256').hex()}"
@@ -663,7 +663,7 @@ def test_each_user_has_one_way_in(forged: World, forger: Forger) -> None:
     people.add(forged.store, "anna", UserRole.ANALYST, PASSWORD, **by)  # back to a password
     assert people.check(forged.store, "anna", PASSWORD) is not None
     assert who(forged, visitor) is None
-    assert arrive(forged.client(), forger).status_code == 200  # and now she is somebody new there
+    assert arrive(forged.client(), forger).status_code == 200  # now she is a new user there
     assert identities.bound(forged.store) == {"ida": BoundIdentity(forger.issuer, "u-1")}
     changed = [d for _, what, d in on_record(forged) if what == "console user changed"]
     marked = [

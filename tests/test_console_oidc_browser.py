@@ -1,4 +1,4 @@
-"""Logging in at a real identity provider with a real browser: what cookies and pages do there."""
+"""Log-in at a real identity provider with a real browser: the behaviour of cookies and pages."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, expect  # noqa: E402
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, str, RealProvider]]:
-    """A console at 127.0.0.1, and a provider at localhost: to a browser these are two sites."""
+    """A console at 127.0.0.1, and a provider at localhost: for a browser these are two sites."""
     folder, port = tmp_path_factory.mktemp("console"), free_port()
     address = f"http://127.0.0.1:{port}"
     with real_provider(tmp_path_factory.mktemp("provider"), free_port(), address + BACK) as provider:
@@ -64,7 +64,7 @@ def test_a_person_logs_in_at_the_provider_and_out_again(
     page.fill("#id_password", PASSWORD)
     page.get_by_role("button", name="Enter").click()
     page.get_by_role("button", name="Authorize").click()
-    page.wait_for_url(f"{address}/terms")  # with the Strict cookie, by the page in between
+    page.wait_for_url(f"{address}/terms")  # the intermediate page makes the browser send the Strict cookie
     expect(page.get_by_text("olga").first).to_be_visible()
     cookies = {one["name"]: one["sameSite"] for one in context.cookies(address)}
     port = address.rpartition(":")[2]

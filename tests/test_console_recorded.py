@@ -1,4 +1,4 @@
-"""What the console shows of recorded exchanges: observables behind a reason, an account's days, who else."""
+"""What the console shows of recorded exchanges: observables of a reason, an account's days, others' use."""
 
 import random
 import re
@@ -56,7 +56,7 @@ def exchange(account: str, k: int, ip: str, prompt: str, **more: object) -> dict
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    """Three accounts of a hostile case on one network, and two others, of which one shares it."""
+    """Three accounts of a hostile case on one network, and two others, one of which shares it."""
     made = world(tmp_path)
     case = next(c for c in made.cases.values() if BANG in made.store.case(c, accounts=False).title)
     ours = [a for a in made.store.case(case).accounts if a.isprintable()][:3]
@@ -115,7 +115,7 @@ def test_a_lead_shows_what_its_accounts_share_without_a_case(desk: Desk) -> None
     assert (newest.who, newest.what, newest.subject) == ("anna", "observables looked at", lead.id)
     assert leads.find_lead(desk.world.store, lead.id).case is None
     page = desk.visitor.get(f"/lead/{lead.id}").text
-    assert f'/account?name={lead.accounts[0]}"' not in page  # it is in no case: there is no page of it
+    assert f'/account?name={lead.accounts[0]}"' not in page  # it is in no case, so it has no page
 
 
 @pytest.mark.browser
@@ -148,7 +148,7 @@ def test_the_first_look_is_sound_at_both_widths(browser: "Browser", desk: Desk, 
 
 @pytest.mark.slow
 def test_a_first_look_tells_a_class_from_a_pool(tmp_path: Path) -> None:
-    """A class: one program, one card, one day, tasks that others have too. A pool: its settings alone."""
+    """A class: one program, card and day, with common tasks. A pool: only its settings are shared."""
     rows, known = [], []
 
     def add(account: str, client: str, tasks: list[str], day: int, card: str, **more: object) -> None:
@@ -207,8 +207,8 @@ def test_a_case_shows_what_all_share_whom_its_claims_are_about_wherever_they_bel
 
     assert count() == "3"
     split = handling.split(store, desk.case, [desk.ours[2]], who="anna", why="another hand", now_us=NOW)
-    assert count() == "2"  # a person said that it is another's
-    bare = f"/case/{split.id}"  # no finding names it by itself, as a case from a lead
+    assert count() == "2"  # a person moved it to another case
+    bare = f"/case/{split.id}"  # no finding names it directly, as for a case from a lead
     assert "Show what they share" in desk.visitor.get(bare).text
     assert "203.0.113.0/24" in desk.visitor.submit(f"{bare}/observables", bare, why="a second look")[1]
     other = next(c for c in desk.world.cases.values() if c not in (desk.case, split.id))

@@ -1,4 +1,4 @@
-"""The second factor: who has one gets in with a code and in no other way, however it is guessed at."""
+"""The second factor: a user who has one gets in only with a code, however it is guessed at."""
 
 import hashlib
 import hmac
@@ -30,7 +30,7 @@ from stillwatch.errors import InputError
 from test_report_world import result
 
 MINUTE_US, DAY_US = 60_000_000, 86_400_000_000
-# RFC 6238, appendix B, the rows of SHA-1, whose last six digits an authenticator shows
+# RFC 6238, appendix B, the rows of SHA-1; an authenticator shows their last six digits
 VECTORS = {
     59: "94287082", 1111111109: "07081804", 1111111111: "14050471", 1234567890: "89005924",
     2000000000: "69279037", 20000000000: "65353130",
@@ -38,14 +38,14 @@ VECTORS = {
 
 
 def totp(secret: str, at_s: float) -> str:
-    """RFC 4226, section 5.3, and RFC 6238, section 4.2, written anew."""
+    """An independent implementation of RFC 4226, section 5.3, and RFC 6238, section 4.2."""
     mac = hmac.digest(b32decode(secret), struct.pack(">Q", int(at_s) // 30), hashlib.sha1)
     at = mac[-1] & 15
     return f"{(int.from_bytes(mac[at : at + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06}"
 
 
 def enrol(of: World, name: str = "anna") -> tuple[str, list[str]]:
-    """Set a second factor up on the page; give the secret and the recovery codes."""
+    """Set a second factor up on the page; return the secret and the recovery codes."""
     visitor = of.client(name)
     assert visitor.submit("/me/second-factor", "/me", current=PASSWORD) == (303, "/me?done=begun")
     shown = re.search(r'<p class="secret"><code>([A-Z2-7 ]+)</code>', visitor.get("/me").text)
@@ -56,12 +56,12 @@ def enrol(of: World, name: str = "anna") -> tuple[str, list[str]]:
     assert status == 200
     codes = re.findall(r"<code>([A-Z2-7-]{29})</code>", page)
     assert len(set(codes)) == 10
-    of.clock[0] += 60_000_000  # the code of that step is used
+    of.clock[0] += 60_000_000  # this step's code is used
     return secret, codes
 
 
 def half_way(of: World, name: str = "anna") -> Visitor:
-    """Give a visitor whose password was right."""
+    """Return a visitor who has sent the right password."""
     visitor = of.client()
     assert visitor.log_in(name) == 200
     assert COOKIE not in visitor.cookies
@@ -98,7 +98,7 @@ def test_who_has_a_second_factor_gets_in_with_it_and_not_without(mine: World) ->
     assert visitor.get("/queue").status_code == 200
     assert visitor.get("/me.json").json()["second_factor"] is True
     other = half_way(mine)
-    assert give(other, code) == 401  # once is once
+    assert give(other, code) == 401  # each code works once
     assert give(other, codes[0].lower().replace("-", " ")) == 303
     assert give(half_way(mine), codes[0]) == 401
     with mine.store.reading() as db:
@@ -125,7 +125,7 @@ def test_neither_secret_of_a_login_is_in_the_database_or_on_the_trail(mine: Worl
 
 
 def written_plain(mine: World, secret: str) -> None:
-    """Store anna's secret as versions before did, and a few rows before it at other places of the page."""
+    """Store anna's secret as earlier versions did, and a few rows before it to fill the database page."""
     row = {"made_us": NOW, "confirmed_us": NOW, "last_step": 0, "failed": 0, "failed_us": 0}
     with mine.store.writing(NOW) as tx:
         tx.db.execute(second_factors.delete())
@@ -225,7 +225,7 @@ def test_without_its_key_an_authenticator_lets_nobody_in_and_a_recovery_code_doe
     assert "use a recovery code" in refused.text
     assert give(visitor, codes[0]) == 303
     assert visitor.get("/me").status_code == 200
-    if instead is None:  # and no other key is made, under which the file put back would open nothing
+    if instead is None:  # and no new key is made, which could not decrypt the restored file
         status, _ = mine.client("ben").submit("/me/second-factor", "/me", current=PASSWORD)
         assert (status, key.exists()) == (409, False)
     key.write_bytes(kept)
@@ -251,7 +251,7 @@ def test_a_clock_may_be_one_step_off_and_no_more(mine: World) -> None:
     secret, _ = enrol(mine)
     for off_s, status in ((-60, 401), (60, 401), (-30, 303), (0, 303), (30, 303)):
         assert give(half_way(mine), totp(secret, mine.clock[0] / 1e6 + off_s)) == status, off_s
-    assert give(half_way(mine), totp(secret, mine.clock[0] / 1e6)) == 401  # before one that was used
+    assert give(half_way(mine), totp(secret, mine.clock[0] / 1e6)) == 401  # older than a used one
 
 
 @pytest.mark.slow
@@ -260,15 +260,15 @@ def test_guessing_ends_whatever_session_address_or_worker_it_comes_from(mine: Wo
     tried = looked_at = 0
     for _ in range(10):
         worker = make(mine.store, mine.gateway, hosts={"127.0.0.1"}, now_us=lambda: mine.clock[0])
-        guesser = Visitor(worker)  # a worker that has counted nothing yet
+        guesser = Visitor(worker)  # a worker that has counted no attempts yet
         assert guesser.log_in("anna") == 200
         for _ in range(3):
             tried += 1
             looked_at += give(guesser, wrong(secret, mine.clock[0] / 1e6)) == 401
     assert (tried, looked_at) == (30, second_factor.FREE_TRIES)
     right = totp(secret, mine.clock[0] / 1e6)
-    assert give(half_way(mine), right) == 429  # nor does the right code tell the guesser anything
-    assert give(half_way(mine), codes[3]) == 303  # and its owner is not kept out
+    assert give(half_way(mine), right) == 429  # even the right code tells the guesser nothing
+    assert give(half_way(mine), codes[3]) == 303  # the owner is not locked out
     for days in range(10):  # of patience
         mine.clock[0] += DAY_US + MINUTE_US
         at_s = mine.clock[0] / 1e6
@@ -288,10 +288,10 @@ def test_codes_that_failed_while_the_clock_stood_ahead_keep_nobody_out(mine: Wor
     early = half_way(mine)
     assert [give(half_way(mine), totp(secret, right / 1e6)) for _ in range(6)] == [401] * 5 + [429]
     mine.clock[0] = right
-    assert give(early, totp(secret, right / 1e6)) == 403  # a log-in of another day
+    assert give(early, totp(secret, right / 1e6)) == 403  # a log-in attempt of another day
     mine.app = make(mine.store, mine.gateway, hosts={"127.0.0.1"}, now_us=lambda: mine.clock[0])
     assert give(half_way(mine), wrong(secret, right / 1e6)) == 401
-    assert give(half_way(mine), wrong(secret, right / 1e6)) == 429  # one try, and it counts as ever
+    assert give(half_way(mine), wrong(secret, right / 1e6)) == 429  # one attempt, counted as before
     mine.clock[0] += DAY_US
     assert give(half_way(mine), totp(secret, mine.clock[0] / 1e6)) == 303
 
@@ -333,7 +333,7 @@ def test_a_half_login_ends_with_time_with_its_user_and_with_the_password(mine: W
     people.add(mine.store, "anna", UserRole.ANALYST, "yet another battery", who="tests", now_us=NOW)
     assert give(renewed, totp(secret, mine.clock[0] / 1e6)) == 403
     gone = mine.client()
-    assert gone.log_in("anna", "yet another battery") == 200  # a new password leaves the factor
+    assert gone.log_in("anna", "yet another battery") == 200  # a new password does not remove the factor
     people.disable(mine.store, "anna", who="tests", now_us=NOW)
     assert give(gone, totp(secret, mine.clock[0] / 1e6)) == 403
     stranger = mine.client()
@@ -349,11 +349,11 @@ def test_setting_up_needs_the_password_and_removing_needs_a_code(mine: World) ->
     assert second_factor.of_user(mine.store, "anna") is None
     assert anna.submit("/me/second-factor/confirm", "/me", code="123456")[0] == 409
     assert anna.submit("/me/second-factor", "/me", current=PASSWORD)[0] == 303
-    assert half_logs_in(mine) == 303  # one that was begun only keeps nobody out
+    assert half_logs_in(mine) == 303  # an unfinished one locks nobody out
     secret, codes = enrol(mine)
     anna = half_way(mine)
     assert give(anna, totp(secret, mine.clock[0] / 1e6)) == 303
-    assert anna.submit("/me/second-factor", "/me", current=PASSWORD)[0] == 409  # nobody puts theirs in place
+    assert anna.submit("/me/second-factor", "/me", current=PASSWORD)[0] == 409  # no second one replaces it
     assert anna.submit("/me/second-factor/remove", "/me", code=wrong(secret, mine.clock[0] / 1e6))[0] == 409
     assert anna.submit("/me/second-factor/remove", "/me", code=codes[4]) == (303, "/me?done=removed")
     assert half_logs_in(mine) == 303
@@ -384,7 +384,7 @@ def test_an_owner_demands_it_by_role_and_every_page_waits(tmp_path: Path) -> Non
     anna = half_way(mine)
     assert give(anna, totp(secret, mine.clock[0] / 1e6)) == 303
     assert anna.get("/queue").status_code == 200
-    # who logs in at a provider has the provider's
+    # a user who logs in at a provider has the provider's second factor
     identities.bind(
         mine.store, "cleo", UserRole.ANALYST, BoundIdentity("https://id.example", "c"), who="t", now_us=NOW
     )
@@ -465,5 +465,5 @@ def test_no_secret_stands_in_an_address(mine: World) -> None:
     got = visitor.post("/login/code", data={"csrf": csrf, "code": codes[0], "next": "/me"})
     assert got.headers["location"] == "/me"
     for path in (f"/login?password={PASSWORD}&name=anna", f"/login/code?code={codes[1]}"):
-        assert COOKIE not in mine.client().get(path).cookies  # nor does one that stands there count
-    assert secret not in visitor.get("/me").text  # once it counts it is shown no more
+        assert COOKIE not in mine.client().get(path).cookies  # not by the address
+    assert secret not in visitor.get("/me").text  # once confirmed it is not shown again

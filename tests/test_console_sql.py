@@ -1,4 +1,4 @@
-"""The console's SQL: it answers, and there is no way out of it, into it, or past its second."""
+"""The console's SQL: it answers, and cannot read or write outside its copy or run beyond its time limit."""
 
 import os
 import resource
@@ -52,7 +52,7 @@ def test_it_answers(asked: Snapshots, still: World) -> None:
 
 
 def log(path: Path, n: int, more: dict[str, list[object]] | None = None) -> Path:
-    """Write a log of n exchanges whose every text holds a canary."""
+    """Write a log of n exchanges in which every text contains a canary."""
     at = datetime.fromtimestamp(NOW // 1_000_000, UTC)
     told = {
         "time": [at] * n, "account": ["acct-1"] * n, "prompt": ["canary question"] * n,
@@ -178,7 +178,7 @@ def copied(asked: Snapshots) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("query", ESCAPES)
 def test_there_is_no_way_out(copied: str, still: World, query: str) -> None:
-    """Asked within this process: the walls of the other one come on top."""
+    """Run inside this process: the other process adds its own protection."""
     folder = Path(str(still.store.url.database)).parent
     places = [folder, Path(copied).parent]
     before = [sorted(place.iterdir()) for place in places]
@@ -200,7 +200,7 @@ def test_the_other_process_says_the_same(asked: Snapshots, query: str) -> None:
 
 @pytest.mark.slow
 def test_it_answers_where_a_thousand_descriptors_are_open(asked: Snapshots) -> None:
-    """select() takes none above 1,023, and a gateway with many clients has them."""
+    """select() accepts none above 1,023, and a gateway with many clients exceeds that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     try:
@@ -229,7 +229,7 @@ def test_nothing_takes_longer_or_more_than_it_may(asked: Snapshots, query: str) 
     begun = time.monotonic()
     said = asked.ask(query, limit_ms=200)
     took_s = time.monotonic() - begun
-    assert said.took_ms < 5_000  # from when the process was ready
+    assert said.took_ms < 5_000  # since the process was ready
     assert took_s < 60.0, took_s
     if said.error is None:
         assert all(len(str(cell)) < 3_000 for row in said.rows for cell in row)
@@ -243,7 +243,7 @@ def tables_of(file: Path) -> dict[str, list[Any]]:
 
 @pytest.mark.slow
 def test_a_copy_that_is_brought_up_to_date_equals_one_that_is_made_anew(tmp_path: Path) -> None:
-    """After each kind of change: what people do, merges, splits, undoing, a scan with other accounts."""
+    """After each kind of change: people's acts, merges, splits, undoing, a scan with other accounts."""
     made = world(tmp_path)
     store, (one, other) = made.store, sorted(made.cases.values())[:2]
     said = {"who": "anna", "why": "w", "now_us": NOW}
@@ -304,7 +304,7 @@ def test_a_query_is_answered_while_the_first_copy_is_being_made(tmp_path: Path, 
         "SELECT account FROM cases JOIN members ON id = case_id WHERE cases.members > 3 ORDER BY 1",
         "WITH largest AS (SELECT max(members) AS m FROM cases) SELECT m FROM largest",
     )
-    late = (  # these need what was not copied, or would see that it was not
+    late = (  # these need what was not copied, or would show that it was not
         "SELECT * FROM cases ORDER BY id",
         "SELECT members FROM members ORDER BY case_id, account",
         "SELECT TRY(COLUMNS(*)) FROM findings ORDER BY ALL",
@@ -402,11 +402,11 @@ def test_a_query_gets_a_process_of_its_own_that_was_started_before(still: World)
     assert first is not None
     assert first.alive
     assert asked.ask("SELECT 2").rows == ((2,),)
-    assert not first.alive  # nothing of one query is there for another
+    assert not first.alive  # no query leaves anything for another
     second = asked._next
     assert second is not None
     assert second is not first
-    second.end()  # killed by somebody while it waited
+    second.end()  # killed while it waited
     assert asked.ask("SELECT 3").rows == ((3,),)
     third = asked._next
     asked.close()

@@ -1,4 +1,4 @@
-"""API tokens: a program does less than its user, never more, and each thing it does is on record as such."""
+"""API tokens: a program may do less than its user, never more, and each of its acts is recorded as such."""
 
 import json
 import re
@@ -29,7 +29,7 @@ DAY_US = 86_400_000_000
 
 
 class Program(TestClient):
-    """What sends a token and nothing that a browser sends."""
+    """A client that sends a token and nothing that a browser sends."""
 
     def __init__(self, of: World, secret: str) -> None:
         headers = {"authorization": f"Bearer {secret}"}
@@ -73,7 +73,7 @@ def test_cases_are_listed_read_noted_assigned_and_closed_by_a_token(mine: World)
     assert (status, told["case"]["owner"], told["case"]["state"]) == (200, "ben", "open")
     assert bot.do(f"/case/{case}/assign", owner="anna", why="late", revision=1)[0] == 409  # as on the page
     form = {"verdict": "true", "why": "known actor", "close": "yes"}
-    assert bot.post(f"/case/{case}/judge", data=form).json()["case"]["state"] == "closed"  # a form does too
+    assert bot.post(f"/case/{case}/judge", data=form).json()["case"]["state"] == "closed"  # a form works too
     assert bot.do(f"/case/{case}/reopen", why="more came")[1]["case"]["state"] == "open"
     seen = [f"{c}:{mine.store.case(c, accounts=False).revision}" for c in list(mine.cases.values())[:2]]
     status, told = bot.do("/queue/triage", case=seen, do="due", hours=4, why="a round")
@@ -145,14 +145,14 @@ def test_a_token_is_no_session_and_a_session_is_no_token(mine: World) -> None:
     assert Program(mine, cookie).get("/queue.json").status_code == 401
     unknown = Program(mine, "stw_" + cookie).get("/queue.json")
     assert (unknown.status_code, unknown.headers["www-authenticate"]) == (401, "Bearer")
-    # a wrong token is not made good by a session beside it, nor is a form without its own token
+    # a session does not make a wrong token valid, nor a form without its own token
     anna.headers["authorization"] = "Bearer stw_" + "x" * 43
     assert anna.get("/queue.json").status_code == 401
     assert anna.post(f"/case/{case}/note", json={"text": "x"}).status_code == 401
     del anna.headers["authorization"]
     assert anna.post(f"/case/{case}/note", json={"text": "x"}).status_code == 415
     assert anna.post(f"/case/{case}/note", data={"text": "x"}).status_code == 403
-    anna.headers["authorization"] = "Basic dXNlcjp4"  # of a proxy in front
+    anna.headers["authorization"] = "Basic dXNlcjp4"  # from a proxy in front
     assert anna.get("/queue").status_code == 200
     anna.headers["authorization"] = "Bearer eyJhbGciOi"
     assert anna.get("/queue").status_code == 200
@@ -198,8 +198,8 @@ def test_a_token_ends_with_its_time_its_user_and_at_once_when_revoked(mine: Worl
     people.disable(mine.store, "ben", who="tests", now_us=mine.clock[0])
     assert gone.get("/queue.json").status_code == 401
     people.add(mine.store, "ben", UserRole.APPROVER, "another horse battery", who="t", now_us=mine.clock[0])
-    assert gone.get("/queue.json").status_code == 401  # who comes back makes new ones
-    early = program(mine, "anna", days=2)  # made by who had stolen the password
+    assert gone.get("/queue.json").status_code == 401  # a user who returns makes new ones
+    early = program(mine, "anna", days=2)  # made by an intruder with the stolen password
     enrol(mine, "anna")
     assert early.get("/queue.json").status_code == 401
     with pytest.raises(ConsoleError, match="may not log in"):
@@ -248,7 +248,7 @@ def test_a_dismissal_over_the_limit_that_a_token_asks_for_is_its_users_own(
     assert bot.do(approve, why="fine")[0] == 403
     assert (
         mine.client("paul").submit(approve, "/approvals", why="fine")[0] == 409
-    )  # nor is paul another person
+    )  # the token's user is not another person
     assert mine.store.case(case).verdict is not Verdict.FALSE
 
 
@@ -275,7 +275,7 @@ def test_people_make_list_and_revoke_their_own_on_their_page(mine: World, tmp_pa
         {"name": "nightly"},
     ):
         assert anna.submit("/me/tokens", "/me", **{**words, **wrong}, current=PASSWORD)[0] == 409, wrong
-    assert mine.client("ben").submit("/me/tokens/revoke", "/me", name="nightly")[0] == 409  # not ben's
+    assert mine.client("ben").submit("/me/tokens/revoke", "/me", name="nightly")[0] == 409  # anna's
     assert anna.submit("/me/tokens/revoke", "/me", name="nightly") == (303, "/me?done=revoked")
     assert bot.get("/queue.json").status_code == 401
     assert anna.get("/me.json").json()["tokens"][0]["state"] == "revoked"
@@ -314,7 +314,7 @@ def test_fields_that_nobody_asked_for_change_nothing(mine: World) -> None:
     )
     assert status == 200
     now = mine.store.case(case, accounts=False)
-    assert (now.owner, now.verdict, str(now.state)) == ("ben", None, "open")  # the last one, and of the body
+    assert (now.owner, now.verdict, str(now.state)) == ("ben", None, "open")  # the last value, from the body
     assert told["case"]["owner"] == "ben"
     with mine.store.reading() as db:
         assert read(db, limit=1)[0].who == "anna"

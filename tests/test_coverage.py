@@ -1,4 +1,4 @@
-"""What a log must hold for the rules to judge anything, and what is said where it does not."""
+"""What a log must contain for each rule to apply, and what is reported if it lacks it."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 
 def row(k: int) -> Row:
-    """An exchange that everything can be judged by: twelve accounts, two models, half an hour apart."""
+    """Return an exchange to which every rule applies: twelve accounts, two models, half an hour apart."""
     return {
         "time": (START + timedelta(minutes=30 * k)).isoformat(),
         "account": f"a{k % 12}",
@@ -137,7 +137,7 @@ def test_one_model_for_everybody_tells_as_little_as_none(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_without_an_accounts_table_a_group_is_a_lead_and_the_scan_could_not_judge(tmp_path: Path) -> None:
-    """A class looks like a pool, and only the accounts table tells them apart."""
+    """A class looks like a pool, and only the accounts table distinguishes them."""
     planted = scene(1, people=300)
     exchanges, accounts = tmp_path / "log.parquet", tmp_path / "accounts.parquet"
     pq.write_table(planted.table, exchanges)
@@ -194,7 +194,7 @@ def test_a_line_without_a_prompt_among_others_is_still_refused(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_texts_of_a_few_are_no_texts(tmp_path: Path) -> None:
-    """Three prompts among forty rows: else a log could call itself judged by adding one."""
+    """Three prompts in forty rows: otherwise one prompt would be enough for a log to count as judged."""
     few = log(
         tmp_path / "few.jsonl", lambda one: one if one["account"] in ("a1", "a2") else one | {"prompt": None}
     )

@@ -1,4 +1,4 @@
-"""What a day costs: pages and picture are what the command makes, of figures that stand where it says."""
+"""The cost of a day: pages and picture are the command's output, computed from the cited figures."""
 
 import runpy
 from pathlib import Path
@@ -43,9 +43,9 @@ def test_costs_are_in_proportion_and_fit_or_not(daily_cost: dict[str, Any]) -> N
         next(one for one in daily_cost["costs"](facts, a_day) if one.name.startswith("live"))
         for a_day in (13 * 10**6, 20 * 10**6)
     )
-    assert 60 < many.gb < 64  # what docs/figures/gateway.md says of ten days at 20 million a day
+    assert 60 < many.gb < 64  # the figure in docs/figures/gateway.md for ten days at 20 million a day
     assert few.fits
-    assert not many.fits  # more than are looked at at once
+    assert not many.fits  # more than one evaluation can hold
 
 
 def test_what_a_part_of_a_log_shows_is_said_once_in_figures_and_once_in_words() -> None:

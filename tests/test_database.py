@@ -1,4 +1,4 @@
-"""A PostgreSQL table as a log: LiteLLM's own database to a report in one command."""
+"""A PostgreSQL table as a log: from LiteLLM's own database to a report in one command."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ SPEND_LOGS = """CREATE TABLE "LiteLLM_SpendLogs" (
 
 @pytest.fixture
 def litellm(server: str) -> str:
-    """The address of a database with five of LiteLLM's requests."""
+    """Yield the address of a database with five of LiteLLM's requests."""
     url = new_database(server).replace("+psycopg", "")
     with psycopg.connect(url) as db:
         db.execute(SPEND_LOGS)

@@ -1,4 +1,4 @@
-"""The files of deploy/: the image is built and started, the others are checked by the tools they are for."""
+"""The files of deploy/: the image is built and started, the others are checked with their own tools."""
 
 import hashlib
 import json
@@ -123,7 +123,7 @@ def test_the_image_serves_read_only_as_nobody(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def linters() -> Path:
-    """The tools of deploy/linters.lock, in an environment of their own."""
+    """The tools of deploy/linters.lock, in a separate environment."""
     lock = DEPLOY / "linters.lock"
     name = f"deploy-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
     return environment(name, "--require-hashes", "-r", str(lock))
@@ -241,7 +241,7 @@ def test_systemd_understands_every_line_of_the_units(tmp_path: Path) -> None:
 
 @contextmanager
 def made_up_gateway(name: str, ready: list[int]) -> Iterator[tuple[int, int]]:
-    """A port for clients that says its name, and an admin port whose /readyz has the status `ready[0]`."""
+    """Run a client port that states its name, and an admin port whose /readyz has the status `ready[0]`."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -291,7 +291,7 @@ def test_the_balancer_goes_by_readyz(tmp_path: Path) -> None:
         made_up_gateway("gateway-b", states["gateway-b"]) as b,
     ):
         for name, (clients, admin) in zip(names, (a, b), strict=False):
-            text = text.replace(f"{name}:8080", f"127.0.0.1:{clients} port {admin}")  # the third is not there
+            text = text.replace(f"{name}:8080", f"127.0.0.1:{clients} port {admin}")  # the third is absent
         config = tmp_path / "haproxy.cfg"
         config.write_text(text.replace("bind :8080", f"bind 127.0.0.1:{port}"))
         checked = subprocess.run(["haproxy", "-c", "-f", config], capture_output=True, text=True, check=False)
@@ -300,7 +300,7 @@ def test_the_balancer_goes_by_readyz(tmp_path: Path) -> None:
             balancer = subprocess.Popen(["haproxy", "-f", str(config)], stdout=log, stderr=log)
         try:
             until(lambda: answers(who) and len(answered) == 2, what="both gateways get clients")
-            states["gateway-a"][0] = 503  # it was told to stop: it still answers who comes
+            states["gateway-a"][0] = 503  # told to stop: it still answers
             until(lambda: {who() for _ in range(6)} == {"gateway-b"}, what="nobody is sent to the first")
             states["gateway-a"][0] = 200
             answered.clear()

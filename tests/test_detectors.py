@@ -1,4 +1,4 @@
-"""Every detector states what it is for and nothing of what looks alike; and the lone harvest, step by step.
+"""Every detector finds what it is for and no look-alike; and the lone harvest, step by step.
 
 A new detector without cases of both kinds fails here.
 """
@@ -39,7 +39,7 @@ def subject(**features: float | int | None) -> Subject:
 
 
 def population(many: int = 200, seed: int = 3, **fixed: Any) -> pa.Table:
-    """Accounts around the ordinary; `fixed` columns hold one value, or one value an account."""
+    """Accounts near the average; `fixed` columns hold one value, or one value per account."""
     rng = np.random.default_rng(seed)
     rows = []
     for k in range(many):
@@ -60,7 +60,7 @@ def population(many: int = 200, seed: int = 3, **fixed: Any) -> pa.Table:
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-HALF = [0.9 * (k % 2) for k in range(200)]  # every second account does it
+HALF = [0.9 * (k % 2) for k in range(200)]  # every second account
 
 SEEN: dict[str, Subject] = {
     "logprob_harvest": {"logprob_share": 0.9},
@@ -72,7 +72,7 @@ SEEN: dict[str, Subject] = {
     "trace_elicitation": {"trace_elicitation_share": 0.9},
     "volume_and_coverage": {"exchanges": 9000, "distinct_prompt_share": 1.0},
 }
-# what looks alike: the subject's features, and a population in which they are nothing unusual
+# look-alikes: the subject's features, and a population in which they are common
 ALIKE: dict[str, tuple[tuple[str, Subject, dict[str, Any]], ...]] = {
     "logprob_harvest": (
         ("everybody asks for them", {"logprob_share": 0.9}, {"logprob_share": 0.9}),
@@ -192,7 +192,7 @@ def test_a_population_leaves_out_who_hardly_spoke() -> None:
 
 
 def heavy(crowd: Crowd, **columns: Any) -> None:
-    """Honest heavy payers over eight days: twenty who come and go, three applications that never sleep."""
+    """Honest heavy payers over eight days: twenty with sessions, and three applications that never stop."""
     rng = crowd.rng
     for k in range(3):
         for j in range(500):
@@ -218,7 +218,7 @@ def heavy(crowd: Crowd, **columns: Any) -> None:
 
 
 def harvester(crowd: Crowd, many: int = 1200, hours: float = 70.0, **columns: Any) -> None:
-    """One account that has a list answered with the reasoning, at an even pace, day and night."""
+    """One account that sends a list and gets reasoning, at an even pace, day and night."""
     rng, prompt = crowd.rng, columns.pop("prompt", None)
     for j in range(many):
         text = prompt(j) if prompt else f"{sentence(rng, 7)} with every reasoning step {sentence(rng, 8)}"
@@ -230,7 +230,7 @@ def harvester(crowd: Crowd, many: int = 1200, hours: float = 70.0, **columns: An
 def seen(
     crowd: Crowd, private: Callable[[str], bool] = lambda name: True, before: int | None = None
 ) -> list[tuple[str, Sighting]]:
-    """The sightings of a crowd's log, or of the part of it before a row, and the names of those seen."""
+    """Return the sightings in a crowd's log, or in the part before a row, and the accounts' names."""
     table = crowd.table().sort_by("time")
     log = log_of(table if before is None else table.slice(0, before))
     found = sightings(log, log["account"], np.array([private(n) for n in log.accounts], bool))
@@ -283,7 +283,7 @@ def test_an_organisation_or_a_permission_is_not_seen(lone: Crowd) -> None:
 
 
 def test_a_public_test_set_is_not_seen() -> None:
-    """What others sent before is no harvest of one's own: here another payer ran the same list."""
+    """What others sent before is no harvest: here another payer ran the same list."""
     crowd = Crowd(11)
     heavy(crowd)
     listed = [sentence(crowd.rng, 15) for _ in range(1200)]
@@ -302,7 +302,7 @@ def test_too_few_heavy_payers_carry_no_claim() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 1, 100])
 def test_a_sighting_does_not_wait_for_what_comes_later(lone: Crowd, after: int) -> None:
-    """The log up to the moment of the sighting holds all of it; without that last row there is none yet."""
+    """The log up to the time of the sighting contains all of it; without the last row there is none yet."""
     ((_, whole),) = seen(lone)
     times = sorted(int(row["time"].timestamp() * 1_000_000 + 0.5) for row in lone.rows)
     until = times.index(whole.at_us) + 1

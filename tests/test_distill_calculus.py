@@ -1,4 +1,4 @@
-"""The task calculus and SymPy as its teacher: what it says is right, and it reads only its own questions."""
+"""The calculus task with SymPy as its teacher: its answers are right, and it reads only its own questions."""
 
 import json
 import math
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.train, pytest.mark.slow]
 
 
 def at(formula: str, x: float) -> float:
-    """The value of a formula of this task, read by a grammar that has nothing of SymPy's."""
+    """Return the value of a formula of this task, with a parser independent of SymPy."""
     text = formula.replace("^{", "^(").replace("}", ")").replace("e^(", "E(").replace("^", "**")
     text = text.replace("\\sin", "S").replace("\\cos", "C")
     text = re.sub(r"(?<=[\dx)])(?=[xESC(])", "*", text)
@@ -126,7 +126,7 @@ def test_a_run_collects_trains_and_measures_the_solver(tmp_path: Path) -> None:
 
 
 def _tiny_student(folder: Path) -> None:
-    """A student without training that reads single letters."""
+    """An untrained student that reads single letters."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 

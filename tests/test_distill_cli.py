@@ -1,4 +1,4 @@
-"""`stillwatch distill`: what it prints, and what it exits with."""
+"""`stillwatch distill`: its output and exit codes."""
 
 import json
 import sys

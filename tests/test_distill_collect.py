@@ -1,4 +1,4 @@
-"""Collecting from a real HTTP server: paid once, never beyond the budget, never lost."""
+"""Collecting from a real HTTP server: each answer is paid once, within the budget, and never lost."""
 
 import json
 import os
@@ -45,7 +45,7 @@ FAST = {"longest_wait_s": 0.2, "timeout_s": 20.0}
 
 
 def run_of(folder: Path, url: str, n: int = 12, **sections: dict[str, Any]) -> tuple[DistillRun, DistillPlan]:
-    """A prepared run that asks n short sums."""
+    """Prepare a run with n short sums as prompts."""
     file = folder / "prompts.jsonl"
     rows = ({"id": f"q{i}", "prompt": f"{i} + 1 ?", "task": "maths", "expected": i + 1} for i in range(n))
     folder.mkdir(exist_ok=True)
@@ -107,7 +107,7 @@ def test_another_address_or_name_of_the_limit_asks_nothing_anew(tmp_path: Path) 
 
 
 def killed(run: DistillRun, is_at_work: Callable[[], bool], after_s: float) -> bool:
-    """Start a collector and kill it -9, so long after it is at work; tells whether it had ended by itself."""
+    """Start a collector and kill it this long after its start; return whether it had already ended."""
     process = start_collector(run.path)
     while not is_at_work() and process.is_alive():
         time.sleep(0.005)
@@ -152,7 +152,7 @@ def kill_again_and_again(kills: int, prompts: int, seed: int) -> None:
                 break
             done += 1
         assert done >= kills, f"the collector ended after {done} kills: ask for more prompts"
-        time.sleep(0.3)  # what the server still had in hand
+        time.sleep(0.3)  # requests in progress at the server
         got = collected(run, plan)
         assert got.answers == prompts
         assert {one.id for one in stored(run)} == {f"q{i}" for i in range(prompts)}
@@ -444,7 +444,7 @@ def test_a_slow_answer_is_given_up_and_asked_again(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_full_disk_stops_it_and_what_came_stays(tmp_path: Path) -> None:
-    """SQLite meets its own limit of pages, which it reports as a full disk."""
+    """SQLite reaches its own limit of pages, which it reports as a full disk."""
     with teaching(lambda n, body: Reply(content=os.urandom(4000).hex())) as (url, seen):
         run, plan = run_of(tmp_path, url, 100)
         with RunLedger(run.ledger) as ledger:
@@ -468,7 +468,7 @@ def test_a_full_disk_stops_it_and_what_came_stays(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with 8 MiB."""
+    """A separate file system of 8 MiB."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(place)]
@@ -480,7 +480,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_a_disk_that_fills_while_answers_come(small_disk: Path) -> None:
-    """The ballast makes room for what is under way: not one answer is lost."""
+    """The ballast file makes room for answers in progress: not one is lost."""
     with teaching(lambda n, body: Reply(content=os.urandom(40_000).hex())) as (url, seen):
         run, plan = run_of(small_disk, url, 120)
         for _ in range(2):
@@ -574,7 +574,7 @@ def test_a_real_teacher_sees_no_minute_with_more(tmp_path: Path) -> None:
     assert max(sum(start <= at < start + 60 for at in times) for start in times) == 5
 
 
-# --- what a reply says -----------------------------------------------------------------------------------
+# --- the content of a reply ------------------------------------------------------------------------------
 
 
 def reply(**message: Any) -> dict[str, Any]:
@@ -787,7 +787,7 @@ def test_an_estimate_bounds_what_is_spent(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_forecast_from_a_few_answers_holds_for_the_rest(tmp_path: Path) -> None:
-    """Prompts in order of difficulty: the first asked are a random part all the same."""
+    """Prompts in order of difficulty: the first requests are still a random sample."""
 
     def behave(number: int, body: dict[str, Any]) -> Reply:
         out = 1 + int(body["messages"][0]["content"].split()[0]) // 10
@@ -874,7 +874,7 @@ def test_a_ledger_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
         RunLedger(file)
 
 
-# --- a teacher that is not what it says ------------------------------------------------------------------
+# --- a teacher that is not the named one -----------------------------------------------------------------
 
 
 def reply_of(model: str, content: str = "8", out: int = 5) -> Reply:
@@ -925,7 +925,7 @@ def test_a_bill_is_held_against_what_was_asked_and_what_came(
 
 @pytest.mark.slow
 def test_reasoning_that_is_billed_and_not_shown_is_named(tmp_path: Path) -> None:
-    """A bill cannot be held against bytes that never came: that is said, and nothing is made up."""
+    """A bill cannot be compared with bytes that never arrived: that is reported, and nothing is invented."""
     hidden = {
         "prompt_tokens": 10,
         "completion_tokens": 48,
@@ -941,7 +941,7 @@ def test_reasoning_that_is_billed_and_not_shown_is_named(tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("turns", [False, True])
 def test_a_teacher_that_changes_under_one_name_is_named(tmp_path: Path, turns: bool) -> None:
-    """Prompts in order of difficulty give long answers last; only the teacher's own change is told."""
+    """Prompts in order of difficulty give long answers last; only the teacher's own change is reported."""
 
     def behave(number: int, body: dict[str, Any]) -> Reply:
         hard = int(body["messages"][0]["content"].split()[0])

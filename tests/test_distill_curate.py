@@ -1,4 +1,4 @@
-"""What curating drops, and what it must not."""
+"""What curation drops, and what it must keep."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def run_of(
 
 
 def curated(run: DistillRun, **settings: Any) -> tuple[list[str], dict[str, int]]:
-    """The ids that are kept, and what each filter dropped."""
+    """Return the ids that are kept, and what each filter dropped."""
     account = curate_run(run, DistillPlan(curate=CurationRules(**settings)), lambda stage, done, total: None)
     kept = [f"{one.id}/{one.sample}" for one in read_examples(run.curated_file)]
     assert account == read_json(run.curation)
@@ -358,7 +358,7 @@ def test_exact_duplicates_fold_case_and_space() -> None:
 
 @pytest.mark.slow
 def test_near_duplicates_against_all_pairs() -> None:
-    """The oracle compares every pair; MinHash must find what it finds."""
+    """The oracle compares every pair; MinHash must find the same pairs."""
     draw = random.Random(4)
     words = [f"w{n}" for n in range(300)]
     texts = []

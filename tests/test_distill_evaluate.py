@@ -1,4 +1,4 @@
-"""Evaluation: bounds against an exact oracle, texts taken apart, marks; with the extra, real models."""
+"""Evaluation: bounds compared with an exact oracle, split texts, marks; with the extra, real models."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_a_text_whose_thinking_never_ends_has_no_answer() -> None:
 
 
 class R1:
-    """A tokenizer as far as wording needs one, of the kind whose template opens the reasoning."""
+    """A tokenizer with the parts that wording needs, whose template opens the reasoning."""
 
     chat_template = "…"
     unk_token_id = None

@@ -1,4 +1,4 @@
-"""Teachers and models that mean harm, or are broken as if they did."""
+"""Malicious teachers and models, and broken ones that look alike."""
 
 import gzip
 import json
@@ -96,7 +96,7 @@ def test_chances_that_are_no_numbers_leave_the_file_json(tmp_path: Path) -> None
 
 
 class Touch:
-    """A pickle that makes a file when it is read."""
+    """A pickle that creates a file when it is read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -173,7 +173,7 @@ def test_a_model_that_means_harm_is_refused_in_a_sentence(
 
 @pytest.mark.train
 def test_a_template_that_refuses_a_message_is_counted_not_fatal(sound: Path, tmp_path: Path) -> None:
-    """As Gemma's does with a system message."""
+    """As Gemma's template does with a system message."""
     from stillwatch.distill.train.run import train
 
     folder = tmp_path / "model"

@@ -1,4 +1,4 @@
-"""Plans, prices, teachers' terms, and how a run's folder is made."""
+"""Plans, prices, teachers' terms, and the creation of a run's folder."""
 
 import json
 from importlib.resources import files
@@ -346,7 +346,7 @@ def test_a_task_makes_as_many_as_are_wanted_whatever_is_left_out(tmp_path: Path)
 
 
 def test_a_task_whose_every_prompt_is_left_out_comes_to_an_end(tmp_path: Path) -> None:
-    """One word in common is too much to ask: it was drawn for ever."""
+    """One word in common is too strict: the draw never ended."""
     plan = plan_of(
         tmp_path,
         prompts={"task": "clock", "n": 3},

@@ -1,4 +1,4 @@
-"""The report of a distillation: figures by hand, a page that nothing on it can break. No model is needed."""
+"""The report of a distillation: hand-written figures, and a page that no content can break. Uses no model."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def marks(right: int, n: int = 100) -> dict[str, Any]:
 
 
 def reported(folder: Path) -> Path:
-    """A run as the steps before leave it: 400 samples paid, 300 kept, students on 100 and 200 as well."""
+    """A run after all earlier steps: 400 samples paid, 300 kept, and students on 100 and 200 as well."""
     clock_run(folder, examples=300)
     training = {
         "model": str(folder / "model"), "fingerprint": "f", "student": NASTY, "method": "text",

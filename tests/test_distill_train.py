@@ -1,4 +1,4 @@
-"""Training: real trainers on the clock's student, three steps each; a training that is killed and goes on."""
+"""Training: real trainers on the clock's student, three steps each; a killed training continues."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def weights(model: Path) -> str:
 
 @pytest.fixture(scope="session")
 def other_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Untrained models: one with the clock's tokenizer, two with byte-level BPE tokenizers of their own."""
+    """Untrained models: one with the clock's tokenizer, two with their own byte-level BPE tokenizers."""
     from stillwatch.distill.embedded.models import blank_teacher, tokenizer
 
     found = {}
@@ -144,7 +144,7 @@ def test_only_the_completion_is_learnt(tmp_path: Path) -> None:
 
 
 def test_losses_are_those_of_the_formula() -> None:
-    """TRL's divergences against NumPy, at beta 0, 1 and a half."""
+    """TRL's divergences compared with NumPy, at beta 0, 1 and one half."""
     import numpy as np
 
     torch = pytest.importorskip("torch")
@@ -270,7 +270,7 @@ def test_a_damaged_record_is_trained_anew(tmp_path: Path) -> None:
 
 
 def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
-    """kill -9 in the middle, and half a checkpoint left behind: the weights come out the same."""
+    """kill -9 in the middle, and half a checkpoint on disk: the final weights are the same."""
     settings = replace(SHORT, steps=24, checkpoint_every=4)
     whole = train(clock_run(tmp_path / "whole"), settings)
     folder = clock_run(tmp_path / "killed")
@@ -320,7 +320,7 @@ def test_a_full_disk_is_said_and_what_is_whole_stays(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_kills_at_any_moment(tmp_path: Path) -> None:
-    """Killed every second or so until it is through: the same weights as in one go."""
+    """Killed about every second until it finishes: the same weights as without kills."""
     settings = replace(SHORT, steps=30, checkpoint_every=5)
     whole = train(clock_run(tmp_path / "whole"), settings)
     folder = clock_run(tmp_path / "killed")
@@ -335,7 +335,7 @@ def test_kills_at_any_moment(tmp_path: Path) -> None:
             [sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True
         ) as going:
             assert going.stdout is not None
-            going.stdout.readline()  # from here on it is at work
+            going.stdout.readline()  # it has started now
             time.sleep(draw.uniform(0, 1.5))
             going.kill()
         kills += 1
@@ -356,7 +356,7 @@ def test_two_processes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_steps_teach_what_answers_do_not(tmp_path: Path) -> None:
-    """The same 1,000 samples, with their steps and without: about two CPU-minutes."""
+    """The same 1,000 samples, with and without their steps: about two CPU-minutes."""
     from stillwatch.distill.evaluate import Evaluation
     from stillwatch.distill.evaluate.run import evaluate
 

@@ -1,4 +1,4 @@
-"""The embedded server: requests read and refused; with the extra, the official client against a model."""
+"""The embedded server: requests parsed and refused; with the extra, the official client and a model."""
 
 import json
 import queue
@@ -74,7 +74,7 @@ def test_a_refusal_names_its_parameter(change: dict[str, Any], param: str) -> No
 
 @given(st.text("ab <>/think\n"), st.text("ab <>/think\n"), st.sampled_from(("field", "inline", "hidden")))
 def test_what_streams_adds_up_to_the_whole(reasoning: str, answer: str, mode: str) -> None:
-    """Cut anywhere, the parts of a text only ever grow, and end as the whole's."""
+    """Cut anywhere, the parts of a text only grow, and end as the whole text's."""
     text = f"<think>{reasoning}</think>{answer}"
     whole = parts(text, mode, True)
     sent = parts("", mode, False)
@@ -198,7 +198,7 @@ def test_many_at_once_get_their_own_answers(client: Any) -> None:
 @pytest.mark.train
 @QUIET
 def test_prompts_that_begin_others_are_answered_as_alone() -> None:
-    """They are read once, with those: a continuation asked after every word of an answer."""
+    """They are read once, with the prompts: a continuation is requested after every word of an answer."""
     from stillwatch.distill.embedded.models import blank_student, tokenizer
     from stillwatch.distill.embedded.serve import GenerationRequest
     from stillwatch.distill.embedded.serve.engine import GenerationEngine, Job
@@ -241,7 +241,7 @@ def test_who_hangs_up_does_not_hold_the_others(client: Any) -> None:
 def test_a_seed_gives_the_same_answer_alone_among_others_and_to_who_has_the_weights(
     client: Any, tmp_path: Path
 ) -> None:
-    """What was served with a seed can be drawn again by somebody else: `prove retro` rests on it."""
+    """Anybody can repeat an answer that was served with a seed: `prove retro` relies on it."""
     from stillwatch.distill.embedded.models import blank_student, tokenizer
     from stillwatch.distill.evaluate.generate import apart
     from stillwatch.prove.suspect import silent

@@ -1,4 +1,4 @@
-"""Four distributions of one source tree: each stands by itself, and together they are everything."""
+"""Four distributions of one source tree: each works alone, and together they contain everything."""
 
 import ast
 import json
@@ -53,17 +53,17 @@ print(json.dumps([(one.exit_code, one.output) for one in done]))
 
 
 def project(name: str) -> Any:
-    """What a distribution's pyproject.toml says."""
+    """Return a distribution's pyproject.toml."""
     return tomllib.loads((PROJECTS[name] / "pyproject.toml").read_text())
 
 
 def commands(name: str) -> dict[str, str]:
-    """The verbs that a distribution names."""
+    """Return the verbs that a distribution declares."""
     found: dict[str, str] = project(name)["project"].get("entry-points", {}).get(GROUP, {})
     return found
 
 
-# --- what the projects say ---
+# --- the projects' metadata ---
 
 
 def test_all_are_of_one_version_and_licence() -> None:
@@ -102,7 +102,7 @@ def test_this_environment_has_the_verbs_of_all() -> None:
 
 @pytest.mark.slow
 def test_no_core_module_reaches_into_another_distribution() -> None:
-    """Neither by an import, at the top or later, nor by a name that it would import."""
+    """Neither by an import, at the top or later, nor by a name that would be imported."""
     wrong = []
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] in FOLDERS.values():
@@ -120,29 +120,29 @@ def test_no_core_module_reaches_into_another_distribution() -> None:
     assert not wrong
 
 
-# --- what is built of them ---
+# --- the built distributions ---
 
 
 @dataclass(frozen=True)
 class BuiltDistributions:
-    """A wheel and an sdist of each."""
+    """A wheel and an sdist of each distribution."""
 
     wheels: dict[str, Path]
     sdists: dict[str, Path]
 
     def files(self, name: str) -> dict[str, bytes]:
-        """What a wheel installs, but for its metadata."""
+        """Return what a wheel installs, without its metadata."""
         return wheel_files(self.wheels[name])
 
 
 def wheel_files(wheel: Path) -> dict[str, bytes]:
-    """What a wheel installs, but for its metadata."""
+    """Return what a wheel installs, without its metadata."""
     with zipfile.ZipFile(wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
 
 
 def build(folder: Path, out: Path, *targets: str) -> dict[str, Path]:
-    """Build a project; give its files by their suffix."""
+    """Build a project; return its files by suffix."""
     words = [sys.executable, "-m", "hatchling", "build", "-d", str(out), *targets]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -194,7 +194,7 @@ def test_an_sdist_builds_the_same_wheel(name: str, built: BuiltDistributions, tm
 
 @dataclass(frozen=True)
 class FreshEnvironment:
-    """An environment that has what Stillwatch depends on, and of Stillwatch what is installed into it."""
+    """An environment with Stillwatch's dependencies, and with the parts of Stillwatch installed into it."""
 
     folder: Path
 
@@ -228,7 +228,7 @@ class FreshEnvironment:
 
 @pytest.fixture(scope="module")
 def core(built: BuiltDistributions, tmp_path_factory: pytest.TempPathFactory) -> FreshEnvironment:
-    """The core alone: the dependencies are those of this environment, linked, less Stillwatch itself."""
+    """The core alone: the environment's dependencies are linked, without Stillwatch itself."""
     folder = tmp_path_factory.mktemp("core")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
     linked = folder / "dependencies"
@@ -302,7 +302,7 @@ def test_each_of_the_others_comes_and_goes_by_itself(
     assert core.stillwatch("prove").returncode == 2
 
 
-# --- verbs of other people's packages ---
+# --- verbs of third-party packages ---
 
 ACME = """
 import typer
@@ -317,7 +317,7 @@ def greet() -> None:
 
 @pytest.fixture
 def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Any]:
-    """Install a package that names one verb, and type words."""
+    """Install a package that declares one verb, and run a command line."""
 
     def type_words(entry: str, words: str) -> Any:
         unpack(tmp_path / "site", GROUP, entry, ACME if entry.endswith("acme_verbs") else None)

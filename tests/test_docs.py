@@ -1,4 +1,4 @@
-"""What can be used is written down: verbs, detectors, clues, and links that lead somewhere."""
+"""Everything that can be used is documented: verbs, detectors, clues; and links lead to a target."""
 
 import ast
 import re
@@ -26,7 +26,7 @@ PAGES = [
 
 
 def verbs(command: Any, name: str) -> Iterator[str]:
-    """Every command below `command`, as it is typed."""
+    """Yield every command below `command`, as it is typed."""
     for word in command.list_commands(None):
         below = command.get_command(None, word)
         if hasattr(below, "commands"):
@@ -36,7 +36,7 @@ def verbs(command: Any, name: str) -> Iterator[str]:
 
 
 def implementations(folder: str) -> list[Path]:
-    """The files in a folder of the package that each implement one thing."""
+    """Return the files in a folder of the package that each implement one thing."""
     return sorted(path for path in (PACKAGE / folder).glob("*.py") if not path.name.startswith("_"))
 
 

@@ -1,4 +1,4 @@
-"""The examples in docstrings say what the code gives."""
+"""The examples in docstrings show what the code returns."""
 
 import doctest
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What reading a log may spend on documents, and how that is divided among accounts."""
+"""The time that reading a log may spend on documents, and its division among accounts."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ AT = "2026-03-02T09:12:00Z"
 
 
 class Costly(DocumentReader):
-    """Each document takes one CPU second, and says READ."""
+    """Takes one CPU second per document, and returns READ."""
 
     def _ask(self, raw: bytes) -> DocumentText:
         self.cpu_s += 1.0
@@ -38,7 +38,7 @@ def costly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Costly]:
 
 
 class Timed(DocumentReader):
-    """Knows what each document took: seconds by the clock, CPU seconds so far, why it was not read."""
+    """Reports for each document: elapsed seconds, CPU seconds so far, and why it was not read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def bedrock(account: str, n: int, data: str) -> dict[str, object]:
 
 
 def trace(account: str, n: int, data: str) -> dict[str, object]:
-    """Langfuse's, without generations: it becomes a row only when everything was seen."""
+    """Langfuse's, without generations: it becomes a row only at the end of the log."""
     nothing = dict.fromkeys(("release", "version", "sessionId"))
     return nothing | {
         "id": f"{account}-{n:03}",
@@ -104,7 +104,7 @@ def trace(account: str, n: int, data: str) -> dict[str, object]:
 
 
 def spans(account: str, n: int, data: str) -> dict[str, object]:
-    """OpenTelemetry's: two accounts in one object, of which the first brings no document."""
+    """OpenTelemetry's: two accounts in one object, the first without a document."""
     blob = {"type": "blob", "mime_type": "application/pdf", "content": data}
     text = {"type": "text", "content": "Hello, who is there?"}
 
@@ -129,7 +129,7 @@ def spans(account: str, n: int, data: str) -> dict[str, object]:
 
 
 def log_of(path: Path, line: Line, asked: list[str]) -> Path:
-    """A log in which each of `asked` is an account's document, no two of them the same."""
+    """A log in which each of `asked` is a document of an account, all different."""
     with path.open("w") as file:
         for n, account in enumerate(asked):
             data = base64.b64encode(b"%PDF-1.7 " + f"{account} {n} ".encode() * 9).decode()
@@ -138,7 +138,7 @@ def log_of(path: Path, line: Line, asked: list[str]) -> Path:
 
 
 def readers_of(path: Path, cpu_s: float) -> tuple[Counter[str], Rejects]:
-    """How many documents of each account were read."""
+    """Return how many documents of each account were read."""
     rejects = Rejects()
     found: Counter[str] = Counter()
     for batch in read([path], rejects=rejects, limits=Limits(document_cpu_s=cpu_s)):

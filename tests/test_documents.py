@@ -1,4 +1,4 @@
-"""What stands in PDF and Office files is read like any text, and no file can hold up or fill who reads it."""
+"""Text in PDF and Office files is read like any text, and no file can delay its reader or exhaust memory."""
 
 import ast
 import base64
@@ -53,7 +53,7 @@ def share(text: str | None) -> float:
 
 
 def pdf_of(objects: list[bytes]) -> bytes:
-    """A PDF of numbered objects, the first of which is its catalogue."""
+    """Return a PDF of numbered objects, the first of which is its catalogue."""
     out, places = bytearray(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"), []
     for number, body in enumerate(objects, 1):
         places.append(len(out))
@@ -70,7 +70,7 @@ def stream(raw: bytes, more: bytes = b"") -> bytes:
 
 
 def pdf(*pages: str) -> bytes:
-    """A PDF with a text layer: twelve words a line, each page a text."""
+    """Return a PDF with a text layer: twelve words a line, each page a text."""
     kids = b" ".join(b"%d 0 R" % (4 + 2 * n) for n in range(len(pages)))
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
@@ -151,7 +151,7 @@ def user(part: dict[str, object]) -> list[dict[str, object]]:
 
 
 def bodies(raw: bytes) -> dict[str, tuple[str, dict[str, object]]]:
-    """A document in each API's place."""
+    """Return a document in the place of each API."""
     data = base64.b64encode(raw).decode()
     link = f"data:application/pdf;base64,{data}"
     return {
@@ -173,7 +173,7 @@ def bodies(raw: bytes) -> dict[str, tuple[str, dict[str, object]]]:
 
 @pytest.fixture(autouse=True)
 def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[DocumentReader]:
-    """A reader of this test's own."""
+    """A separate reader for this test."""
     made = DocumentReader()
     monkeypatch.setattr("stillwatch.exchanges.request_text.READER", made)
     yield made
@@ -214,7 +214,7 @@ def test_a_document_of_an_earlier_turn_is_no_new_text() -> None:
 
 @pytest.mark.slow
 def test_a_pdf_of_another_producer_is_read(reader: DocumentReader) -> None:
-    """Printed by Chromium: fonts of its own with a table of characters, ligatures, kerning."""
+    """Printed by Chromium: embedded fonts with a table of characters, ligatures, kerning."""
     found = reader.read((DATA / "chromium.pdf").read_bytes())
     said = (DATA / "chromium.txt").read_text(encoding="utf-8").split()
     assert found.unread == ""
@@ -251,7 +251,7 @@ def test_words_without_blanks_are_not_lost_for_how_they_begin(begin: str) -> Non
     assert share((found.new or "").replace("/", " ")) == 1
 
 
-# --- what cannot be read is said ---------------------------------------------------------------------------
+# --- unreadable documents are reported ---------------------------------------------------------------------
 
 UNREADABLE = {
     "a password": (locked("secret", "owner"), "encrypted"),
@@ -315,7 +315,7 @@ def page_tree(inner: bytes, *more: bytes) -> bytes:
 
 
 def one_page(content: bytes, *more: bytes, resources: bytes = b"") -> bytes:
-    """A PDF of one page, whose content is object 4."""
+    """Return a PDF of one page, whose content is object 4."""
     page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]/Contents 4 0 R/Resources<<%b>>>>" % resources
     return page_tree(b"<</Type/Pages/Kids[3 0 R]/Count 1>>", page, content, *more)
 
@@ -411,7 +411,7 @@ def test_a_reader_that_was_killed_is_started_again(reader: DocumentReader) -> No
 
 @pytest.mark.slow
 def test_a_process_with_thousands_of_descriptors_reads_documents(reader: DocumentReader) -> None:
-    """As a gateway's or a long scan's: select() refuses numbers above 1,023."""
+    """As in a gateway or a long scan: select() refuses numbers above 1,023."""
     with ExitStack() as files:
         for _ in range(1_100):
             files.enter_context(open(os.devnull, "rb"))
@@ -445,7 +445,7 @@ def test_an_error_of_the_reader_does_not_make_a_document_pass_for_a_picture(
 
 @pytest.mark.slow
 def test_a_document_is_paid_for_once(reader: DocumentReader) -> None:
-    """A conversation brings a long document again with every turn."""
+    """A conversation sends a long document again with every turn."""
     _, body = bodies(pdf(*[W] * 20))["messages"]
     request_text(body)
     once = reader.cpu_s
@@ -519,7 +519,7 @@ def test_a_gateway_captures_documents_and_says_what_it_could_not_read() -> None:
 
 @pytest.mark.slow
 def test_a_hook_leaves_documents_to_the_recorder() -> None:
-    """Decisions wait for no document: neither of who is asked about, nor of what is logged."""
+    """Decisions wait for no document: neither in the request nor in the logged exchange."""
     with hooks() as h, httpx.Client(base_url=h.url, headers=h.token | h.auth) as client:
         chat = bodies(KINDS["pdf"])["chat"][1] | {"model": "gpt-4o", "user": "someone"}
         for n in range(20):

@@ -1,4 +1,4 @@
-"""Echoes: passages are kept in parts, honest crowds are not tied by chance, a pool is."""
+"""Echoes: passages are stored in parts, honest crowds are not tied by chance, a pool is."""
 
 import json
 import random
@@ -130,7 +130,7 @@ def test_what_came_beside_the_last_user_message_is_read(source: str, tmp_path) -
     assert row["prompt"].endswith("last question")
     for text in ("first question", "an earlier answer"):
         assert text in row["earlier"]
-    for text in ("what the tool gave", "a result"):  # new where it stands after the model's last answer
+    for text in ("what the tool gave", "a result"):  # new after the model's last answer
         assert text in row["earlier"] + row["prompt"]
     assert "last question" not in row["earlier"]
     assert "be brief" not in row["earlier"]
@@ -191,7 +191,7 @@ def test_sketched_and_growing_logs_hold_the_same_passages() -> None:
 
 @pytest.mark.slow
 def test_honest_crowds_are_not_tied_by_chance() -> None:
-    """Strangers, two keys of one company, a vendor that judges, readers of what is published."""
+    """Strangers, two keys of one company, a vendor that judges, readers of published texts."""
     for seed in range(6):
         world, groups = honest(seed)
         log = world.log()
@@ -233,7 +233,7 @@ def test_a_pool_that_rewords_is_not_seen() -> None:
 
 
 def topic(seed: int, late: bool) -> tuple[Exchanges, list[str]]:
-    """People of one field: the model recites its texts and they paste them, each without the other."""
+    """People of one field: the model recites its texts, and they paste them independently."""
     world = Exchanges(seed)
     rng = world.rng
     world.people("person", 20, 4)
@@ -250,14 +250,14 @@ def topic(seed: int, late: bool) -> tuple[Exchanges, list[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True])
 def test_texts_that_both_know_give_no_small_p_value(late: bool) -> None:
-    """A group of its own, so that only the order of time can speak; also where accounts join one by one."""
+    """A separate group, so that only the order of time can show it; also if accounts join one by one."""
     runs, found, pairs = 40, [], 0
     for seed in range(runs):
         world, names = topic(seed, late)
         evidence = echo_evidence(world.log(), names)
         found.append(1.0 if evidence is None else evidence.p_value)
         pairs += 0 if evidence is None else evidence.pairs
-    assert pairs > 2 * runs  # the test had something to say
+    assert pairs > 2 * runs  # the test had enough pairs
     for level in (0.01, 0.05, 0.25, 0.5):
         assert np.sum(np.array(found) <= level) <= binom.ppf(0.9995, runs, level), (level, sorted(found)[:5])
 
@@ -317,20 +317,18 @@ def test_in_any_part_of_a_request() -> None:
 
 @pytest.mark.slow
 def test_a_rival_cannot_frame_who_was_not_answered_and_hardly_who_was() -> None:
-    """A pool quotes all that a bystander published: he gives and takes nothing, and is not tied."""
+    """A pool quotes everything that a bystander published: the bystander is not tied."""
     world, _ = honest(30)
     names = pool(world)
     rng = world.rng
-    for k in range(
-        20
-    ):  # everything the bystander was ever told is public, and every account of the pool uses it
+    for k in range(20):  # all that the bystander received is public, and every account of the pool uses it
         said = world.ask("bystander", 50 + k, prose(rng, 20))
         world.ask(names[k], 60 + k, f"clean this: {said}")
     log = world.log()
     evidence = echo_evidence(log, [*names, "bystander", "never"], world.tenant(log))
     assert evidence is not None
     code = {name: k for k, name in enumerate(log.accounts)}
-    assert code["bystander"] not in evidence.tied  # he gives and does not take
+    assert code["bystander"] not in evidence.tied  # no answer passed to the bystander
     assert all(code["bystander"] != e.quoted_by for e in evidence.echoes)
 
 
@@ -342,7 +340,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     assert echo_evidence(world.log(), names) == echo_evidence(log, names)
 
 
-# --- where it is told
+# --- in a scan's results
 
 
 @pytest.mark.slow

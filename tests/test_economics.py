@@ -81,13 +81,13 @@ def test_a_bad_declaration_is_refused_with_its_line(
 
 @pytest.mark.slow
 def test_bounds_hold_the_true_curve_as_often_as_they_say(tmp_path: Path) -> None:
-    """An oracle: students whose true curve is known. Five seeds, each off by its own error."""
+    """An oracle: students with a known curve. Five seeds, each with its own error."""
     draw = np.random.default_rng(7)
     sizes, held, tried = (10, 20, 40, 80), 0, 0
     for _ in range(60):
         some = []
         for seed in range(5):
-            off = 0.3 * draw.normal()  # a seed's own, at every size
+            off = 0.3 * draw.normal()  # one offset per seed, at every size
             for n in sizes:
                 share = 1 / (1 + np.exp(-(2 * (np.log(n) - np.log(28)) + off + 0.2 * draw.normal())))
                 some.append(
@@ -154,7 +154,7 @@ def test_the_contests_that_ship_have_all_four_defences_and_say_where_they_are_fr
 def test_the_contests_that_ship_are_those_of_the_ranges_page() -> None:
     table = (ROOT / "docs/figures/range-attackers.md").read_text()
     for one in read_escapes(None):
-        if one.defence == "stillwatch+allowance":  # fought after that page
+        if one.defence == "stillwatch+allowance":  # added after that page
             continue
         low, high = (f"{n:,}" for n in (min(one.out), max(one.out)))
         got = low if low == high else f"{low} to {high}"
@@ -391,7 +391,7 @@ ARC = {
 def test_the_questions_of_the_gpu_edition_are_read_as_its_plans_want_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The SQL of docs/economics.md, on files with the columns of the published sets."""
+    """Run the SQL of docs/economics.md on files with the columns of the published sets."""
     monkeypatch.chdir(tmp_path)
     sets = {
         "openai/gsm8k/main/train-00000-of-00001.parquet": [

@@ -1,4 +1,4 @@
-"""Cells of an experiment with real students, three steps each: a grid that is killed goes on."""
+"""Cells of an experiment with real students, three steps each: a killed grid continues."""
 
 import json
 import os
@@ -39,7 +39,7 @@ run(one, [cell for cell in cells(one) if cell.seed in (1, 2)], 1, None, print)
 
 
 def experiment(folder: Path) -> Experiment:
-    """The small experiment with fewer and shorter questions: an untrained student never ends."""
+    """The small experiment with fewer and shorter questions: an untrained student never stops."""
     return declared(folder, DECLARATION.replace("questions = 200", "questions = 40\nnew_tokens = 4"))
 
 
@@ -116,7 +116,7 @@ def test_no_student_is_begun_after_the_time_that_was_given(tmp_path: Path) -> No
 
 
 def test_the_gpu_edition_runs_in_small(tmp_path: Path) -> None:
-    """Its first task, with sixty sums, a student of one layer on the CPU and a teacher behind HTTP."""
+    """Its first task, with sixty sums, a one-layer student on the CPU and a teacher behind HTTP."""
     sums = [(n, n * 7 % 90) for n in range(80)]
     for name, some in (("train", sums[:60]), ("test", sums[60:])):
         lines = [{"prompt": f"{a} + {b}?", "expected": f"#### {a + b}", "task": "maths"} for a, b in some]

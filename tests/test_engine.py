@@ -1,4 +1,4 @@
-"""Every engine answers alike; the rest is refusals that a person can act on."""
+"""Every engine returns the same results; and refusals are ones that a person can act on."""
 
 import pathlib
 import subprocess
@@ -45,7 +45,7 @@ def test_what_is_created_stays_in_the_engine(engine):
     engine.forget("t")
     assert made == ["k", "x"]
     assert engine.query("SELECT k, x FROM sums ORDER BY k").to_pydict() == {"k": [1, 2], "x": [7, 5]}
-    engine.register("sums", pa.table({"x": [9]}))  # the last to take a name has it
+    engine.register("sums", pa.table({"x": [9]}))  # the last registration of a name counts
     assert engine.query("SELECT x FROM sums").to_pydict() == {"x": [9]}
     assert engine.create("sums", "SELECT 1 AS one") == ["one"]
     engine.forget("sums")

@@ -1,4 +1,4 @@
-"""What documents and examples show in Python is run on the shipped sample, and prints what they show."""
+"""The Python examples in documents run on the shipped sample, and print what they show."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ def scans() -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def at_the_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scans: dict[str, Any]) -> None:
-    """Beside the sample, in a folder of one's own; a scan of the same files is made once for all pages."""
+    """A separate folder with the sample; all pages share one scan of the same files."""
     (tmp_path / "sample").symlink_to(ROOT / "sample")
     monkeypatch.chdir(tmp_path)
     real = scanning.scan
@@ -45,7 +45,7 @@ def at_the_sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scans: dict[s
 
 
 def python_blocks(page: Path) -> list[tuple[str, str | None]]:
-    """The blocks that use the public API, and those after them; each with the output shown below it."""
+    """Return the blocks that use the public API, and the later ones; each with the output shown below it."""
     found = [(m[2], m[4]) for m in BLOCKS.finditer(page.read_text()) if m[1] == "python"]
     first = next(k for k, (code, _) in enumerate(found) if "import stillwatch as sw" in code)
     mine = re.compile(r"\b(sw|result|campaign)\.")

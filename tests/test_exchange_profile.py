@@ -1,4 +1,4 @@
-"""The exchange profile: what a partner without Stillwatch runs and reads says the same as Stillwatch."""
+"""The exchange profile: a partner's own program comes to the same results as Stillwatch."""
 
 import csv
 import json
@@ -57,7 +57,7 @@ PIECES = [
 
 
 def marks(prompt: str, system: str = "") -> dict[str, set[str]]:
-    """What Stillwatch makes of a text under the exchange key."""
+    """Return what Stillwatch computes for a text under the exchange key."""
     row = dict.fromkeys(RECORD.names) | {"prompt": prompt, "system": system or None}
     batch = pa.RecordBatch.from_pylist([row], schema=pa.schema([(f.name, f.type) for f in RECORD]))
     made = IndicatorNumbers(LogHistory([], KEY), SKETCHED).of(batch)
@@ -124,7 +124,7 @@ def test_the_vectors_say_what_stillwatch_and_the_matcher_make() -> None:
 
 
 def by_the_matcher(rows: int, marked: int, whole: bool, phrases: int) -> bool:
-    """What the matcher says of an account whose first marked row carries a whole mark, or none does."""
+    """Return the matcher's result for an account whose first marked row contains a whole mark, or none."""
     some = {f"{k:08x}" for k in range(phrases)}
     found: list[dict[str, set[str]]] = [{"phrases": some} for _ in range(marked)]
     found[0] |= {"opening": {"0" * 16}} if whole else {}
@@ -145,7 +145,7 @@ def test_the_matcher_is_short_and_needs_python_alone() -> None:
     assert matcher.OURS == EXTENSION
 
 
-# --- a dishonest partner, and his customers ---
+# --- a dishonest partner, and that partner's customers ---
 
 OWN_TEXT = "Solve the riddle step by step and say what the otter keeps in its pouch"
 SLOW = "[x-stillwatch-mark:kind = '" + "x' AND a:key = 'x' AND a:value = 'x" * 3_000 + "'"
@@ -171,7 +171,7 @@ LINES = ("", "{", "[" * 50_000, '{"a":' * 50_000, "\0", "\x1b[2J", "nan", "9" * 
 
 
 def told_of(path: Path, text: str, more: Sequence[dict[str, Any]] = ()) -> None:
-    """A sealed file that tells of one text's marks, and of what else its sender likes."""
+    """A sealed file with one text's marks and any other content that its sender chooses."""
     pattern = (
         "[x-stillwatch-mark:kind = '{}' AND x-stillwatch-mark:key = '{}' AND x-stillwatch-mark:value = '{}']"
     )
@@ -191,7 +191,7 @@ def told_of(path: Path, text: str, more: Sequence[dict[str, Any]] = ()) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("evil", EVIL)
 def test_a_partner_who_holds_the_key_stops_no_matcher(tmp_path: Path, evil: str) -> None:
-    """He seals whatever he likes: it is refused in a sentence, or passed over, and soon."""
+    """Any sealed content is refused in a sentence, or ignored, without delay."""
     (tmp_path / "key").write_text(RAW.hex())
     log = tmp_path / "log.jsonl"
     log.write_text(2 * (json.dumps({"account": "a", "prompt": OWN_TEXT}) + "\n"))
@@ -217,7 +217,7 @@ def test_a_partner_who_holds_the_key_stops_no_matcher(tmp_path: Path, evil: str)
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ["jsonl", "csv"])
 def test_no_row_of_a_customer_hides_another(tmp_path: Path, ending: str) -> None:
-    """A thief who sends what a log's reader stumbles over is found all the same."""
+    """A thief whose input confuses a log reader is still found."""
     (tmp_path / "key").write_text(RAW.hex())
     told_of(tmp_path / "told.json", OWN_TEXT)
     log = tmp_path / f"log.{ending}"
@@ -258,7 +258,7 @@ def folder(tmp_path: Path, alpha: Provider) -> Path:
 
 
 def export(folder: Path, log: Path, *more: object, code: int = 0) -> str:
-    """Export the one case; give what was said."""
+    """Export the one case; return the output."""
     out = folder / "told.json"
     out.unlink(missing_ok=True)
     words = ["indicators", "export", "case-", log, "--folder", folder, "--exchange-key", folder / "key",
@@ -270,7 +270,7 @@ def export(folder: Path, log: Path, *more: object, code: int = 0) -> str:
 
 
 def match(folder: Path, log: Path, *more: str) -> tuple[int, list[dict[str, str]], str]:
-    """Run the program itself, away from this package."""
+    """Run the program itself, outside this package."""
     copy = folder / "elsewhere" / "matcher.py"
     copy.parent.mkdir(exist_ok=True)
     shutil.copy(matcher.__file__, copy)
@@ -407,7 +407,7 @@ def test_misp_reads_marks_as_objects_of_their_template(folder: Path, alpha: Prov
     for one in objects:
         names = {a["object_relation"] for a in one["x_misp_attributes"]}
         assert set(known["required"]) <= names <= set(known["attributes"])
-    # in a process of its own: what it imports leaves import hooks behind that warn ever after
+    # in a separate process: its imports leave hooks behind that cause warnings later
     read = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", MISP_READER, folder / "told.json"],
         capture_output=True, text=True, check=False,

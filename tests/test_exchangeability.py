@@ -1,4 +1,4 @@
-"""Does what is asked cling to accounts? Queues, people, constants, and groups of two kinds."""
+"""Whether content depends on the account: queues, people, constants, and groups of two kinds."""
 
 from collections import Counter
 from itertools import groupby, pairwise
@@ -18,13 +18,13 @@ KEPT = 24
 
 
 def words(rng, vocabulary, many=KEPT):
-    """Content words of one text, in contexts of its own."""
+    """Content words of one text, in their own contexts."""
     chosen = rng.choice(vocabulary, many, replace=False)
     return chosen.astype(np.uint32) << BITS | rng.integers(1, 1 << BITS, many).astype(np.uint32)
 
 
 def group(rng, accounts=20, each=8, days=5, subject=None, constant=0):
-    """(sessions, KEPT) content, account, time. subject(account, session): the vocabulary drawn from."""
+    """(sessions, KEPT) content, account, time. subject(account, session): the vocabulary to draw from."""
     common = np.arange(1, 4000)
     content, account, at = [], [], []
     for a in range(accounts):
@@ -38,7 +38,7 @@ def group(rng, accounts=20, each=8, days=5, subject=None, constant=0):
 
 
 def own_subject(a, s):
-    """A quarter of the words are the account's own."""
+    """A quarter of the words belong to the account alone."""
     return np.r_[np.arange(1, 300), np.arange(10_000 + 100 * a, 10_100 + 100 * a)]
 
 
@@ -65,7 +65,7 @@ def test_texts_without_content_words_say_nothing():
 
 @pytest.mark.slow
 def test_p_values_are_uniform_where_one_queue_is_dealt():
-    """400 queues: as many small p-values as uniform ones, within three standard deviations."""
+    """400 queues: as many small p-values as expected from uniform ones, within three standard deviations."""
     rng = np.random.default_rng(4)
     p = np.array([account_content(*group(rng, accounts=8, each=5), BITS).p_value for _ in range(400)])
     for level in (0.05, 0.2, 0.5):
@@ -86,7 +86,7 @@ def test_a_constant_of_each_account_makes_no_people(constant):
 
 
 def test_a_pool_that_deals_whole_subjects_is_not_taken_for_one_source():
-    """Seven of ten subjects stick: the price of getting past this test."""
+    """Seven of ten subjects depend on the account: the cost of evading this test."""
     rng = np.random.default_rng(7)
 
     def sticky(a, s):
@@ -125,7 +125,7 @@ def test_a_group_of_two_queues_falls_into_them():
 
 
 def means_by_shuffling(likeness, account, at, deals, apart):
-    """What `permuted_means` gives, by NumPy's Mersenne Twister and pair by pair."""
+    """The result of `permuted_means`, computed with NumPy's Mersenne Twister and pair by pair."""
     n, random = len(account), np.random.RandomState(0)
     days = at // DAY_US
     order, place = np.argsort(days, kind="stable"), np.arange(n)
@@ -170,7 +170,7 @@ def test_labels_dealt_anew_are_dealt_as_numpy_would(n, accounts, labels):
 
 
 def rows_by_counting(content, account, bits, group_limit, own_share, rarity):
-    """What `word_rows` gives, word by word: how many words there are, and each session's shared ones."""
+    """The result of `word_rows`, word by word: the number of words, and each session's shared ones."""
     values = [sorted(set(row.tolist()) - {0}) for row in content]
     times = Counter(v for row in values for v in row)
     own = Counter((a, v) for a, row in zip(account.tolist(), values, strict=True) for v in row)
@@ -228,7 +228,7 @@ def test_the_leading_eigenvector_is_numpys(n, seed):
     value, vector = (found[..., -1] for found in np.linalg.eigh(matrix))
     found = leading_eigenvector(matrix)
     assert np.allclose(matrix @ found, value * found)
-    # the sign too: it says which part of a group is looked at first
+    # the sign too: it decides which part of a group is examined first
     assert np.allclose(found, vector * np.sign(vector[np.abs(vector).argmax()]))
 
 

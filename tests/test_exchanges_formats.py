@@ -1,4 +1,4 @@
-"""Each source's real-shaped example, and what its own traps are."""
+"""A realistic example of each source's format, and the special cases of each."""
 
 import gzip
 import json
@@ -464,7 +464,7 @@ TRACE = {
     "lines", [[OBSERVATION, TRACE], [TRACE, OBSERVATION], [TRACE | {"observations": [OBSERVATION]}]]
 )
 def test_langfuse_names_the_user_in_the_trace_only(tmp_path, lines):
-    """As its API and its older exports do: joined over files, in any order."""
+    """As its API and its older exports write it: joined over files, in any order."""
     (tmp_path / "log").write_text("\n".join(map(json.dumps, lines)))
     rejects = Rejects()
     (found,) = rows(tmp_path / "log", rejects=rejects)

@@ -1,4 +1,4 @@
-"""Whatever bytes come: no traceback, and every line is read, refused or set aside."""
+"""For any bytes: no traceback, and every line is read, refused or set aside."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ LIGHT = settings(max_examples=80, deadline=None)
 
 
 def outcome(raw: bytes) -> tuple[int, Rejects]:
-    """Rows read from a file of these bytes, and what was refused."""
+    """Return the rows read from a file of these bytes, and the refused lines."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log"
         path.write_bytes(raw)
@@ -195,7 +195,7 @@ def test_tidy_is_idempotent():
 
 
 def _parts(text: str) -> object:
-    """A span with as many content parts as the text has characters, and so many keys, the last one twice."""
+    """A span with one content part per character of the text, and as many keys, the last one twice."""
     shown = {f"llm.input_messages.0.message.contents.{k}.text": "some words" for k in range(len(text))}
     shown |= {"account.id": "a", "llm.model_name": "m", "llm.input_messages.0.message.role": "user"}
     pairs = [{"key": key, "value": {"stringValue": value}} for key, value in shown.items()]

@@ -1,4 +1,4 @@
-"""Reading: what is accepted, what is refused and how, and that nothing is lost."""
+"""Reading logs: what is accepted, what is refused and how, and that nothing is lost."""
 
 import bz2
 import gzip
@@ -44,7 +44,7 @@ def write(path: Path, text: str | bytes) -> Path:
 
 
 def refused(path: Path, **more) -> list[str]:
-    """The examples of a log in which one good line must survive."""
+    """The examples of logs in which one good line must survive."""
     rejects = Rejects()
     table = take(path, rejects=rejects, **more)
     assert table.num_rows == 1
@@ -569,7 +569,7 @@ def test_an_archive_of_files_is_called_that(tmp_path):
     ids=["JSON", "CSV"],
 )
 def test_a_word_in_a_clients_text_makes_a_log_no_archive(tmp_path, start):
-    """An archive has it at a fixed place, where a client's first text may have it as well."""
+    """An archive has it at a fixed offset, but a client's first text may have it there too."""
     text = start + "x" * (257 - len(start)) + "ustar"
     log = tmp_path / "log"
     log.write_text(text + ('"}\n' if start.startswith("{") else "\n"))

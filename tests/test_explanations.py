@@ -1,4 +1,4 @@
-"""What the provider sees that makes members of a group honest: classes among them."""
+"""Facts known to the provider that make a group's members honest, such as a class."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,9 +30,9 @@ from stillwatch.text.kernel import CONTEXT_BITS
 
 
 def test_who_goes_through_a_course_as_far_as_he_comes_is_told_from_a_pool_that_samples() -> None:
-    """Forty accounts: on a course of twelve tasks, or of a pool that asks each question eight times."""
+    """Forty accounts: in a course of twelve tasks, or in a pool that sends each question eight times."""
     rng = np.random.default_rng(3)
-    text = rng.integers(0, 2**64, 600, dtype=np.uint64)  # half of the hashes do not fit a signed number
+    text = rng.integers(0, 2**64, 600, dtype=np.uint64)  # half of the hashes exceed a signed number
     reached = rng.integers(1, 13, 40)
     course = [(text[task], account) for account in range(40) for task in range(reached[account])]
     own = [(text[100 + k], k % 40) for k in range(len(course))]
@@ -44,7 +44,7 @@ def test_who_goes_through_a_course_as_far_as_he_comes_is_told_from_a_pool_that_s
 
     assert explained(course)
     assert explained(course + own)
-    assert not explained(course + own * 3)  # a fifth of them are the course's
+    assert not explained(course + own * 3)  # a fifth of them from the course
     assert not explained(pool)
     assert not explained([(text[0], account) for account in range(40)])  # one text is no course
 
@@ -100,7 +100,7 @@ def test_answers_are_short_where_half_of_the_tokens_are(answers: list[tuple[int,
         log.columns["finish"] = finish
     log.columns["reasoning_tokens"] = nothing + 501  # billed beside the answer, and mostly not shown
     assert ("labels" in short_answers(ended, rows)) is short
-    log.columns["output_tokens"] = np.where(tokens < 0, tokens, tokens + 500)  # billed as a part of it
+    log.columns["output_tokens"] = np.where(tokens < 0, tokens, tokens + 500)  # charged as a part of it
     assert ("labels" in short_answers(ended, rows)) is short
     log.columns["output_tokens"] = tokens
     log.columns.update(reasoning_tokens=nothing, top_logprobs=nothing + 21)
@@ -219,14 +219,14 @@ def test_people_at_an_event_pay_nothing_share_networks_and_leave(
 ) -> None:
     many = len(networks)
     blank, payment = [""] * many, [f"card{k}" for k in range(cards)] + [""] * (many - cards)
-    payment = [*payment, "elsewhere"]  # the table tells of somebody's payment
+    payment = [*payment, "elsewhere"]  # the table has an account's payment
     known = AccountFacts(blank, payment, np.zeros(many, np.int64), blank, [()] * many, blank)
     begin_us, end_us = (START_US + (24 * HOUR_US * np.array(days)).astype(np.int64)).T
     everybody = np.arange(many, dtype=np.int32)
     members = event_members(known, np.array(networks), everybody, begin_us, end_us)
     assert members.tolist() == list(at_event)
     untold = AccountFacts(blank, blank, np.zeros(many, np.int64), blank, [()] * many, blank)
-    for facts in (None, untold):  # who pays is unknown: that is not to pay nothing
+    for facts in (None, untold):  # unknown payment is not the same as no payment
         assert not len(event_members(facts, np.array(networks), everybody, begin_us, end_us))
 
 
@@ -260,10 +260,10 @@ def test_a_site_is_an_address_of_several_accounts_that_is_no_rented_server(
     everybody = np.arange(6, dtype=np.int32)
     site = sites(log, main_networks(log))
     assert site_members(site, everybody).tolist() == list(together)
-    log.columns["asn"][0] = 5089  # the first network would be of two systems
+    log.columns["asn"][0] = 5089  # the first network would have two systems
     elsewhere = [k for k in together if networks[k] != networks[0]]
     assert site_members(sites(log, main_networks(log)), everybody).tolist() == elsewhere
-    # who is at a site alone among a group's accounts is not set aside: the others there are not accused
+    # an account alone at its site is not set aside: the others there are not accused
     assert site_members(site, everybody[:1]).tolist() == []
 
 
@@ -271,7 +271,7 @@ def test_a_site_is_an_address_of_several_accounts_that_is_no_rented_server(
 def test_exchanges_without_a_number_do_not_speak_against_those_with_one(
     silent_since: int, together: Sequence[int]
 ) -> None:
-    """A gateway gets a table of networks: who sent nothing since has no number, and 0 is none."""
+    """A gateway gets a table of networks: accounts without later requests have none, and 0 means none."""
     log = log_of([(START_US + k, f"acct-{k % 6}", 200, k) for k in range(12)])
     log.columns["net"] = np.ones(12, np.int32)
     log.columns["asn"] = np.array([-1, -1, -1, 0, 0, 0, *[3320] * 6], np.int32)
@@ -308,7 +308,7 @@ def test_clouds_are_hosting_networks_and_access_providers_are_none() -> None:
     ids=["all", "who share it", "who have a part each", "too few of each", "nobody"],
 )
 def test_who_is_left_of_a_group_must_share_its_wording_still(left: Sequence[int], keeps: bool) -> None:
-    """Tenants 0 to 2 took up all four fingerprints; 3 to 5 one each, of which nobody else of them has any."""
+    """Tenants 0 to 2 took up all four fingerprints; 3 to 5 one each, a different one for each of them."""
     entries = [(tenant, fingerprint) for tenant in range(3) for fingerprint in range(4)]
     entries += [(tenant, tenant - 3) for tenant in range(3, 6)]
     tenant, fingerprint = np.array(entries, np.int32).T
@@ -380,7 +380,7 @@ def test_a_name_explains_equal_settings_only_where_its_other_users_have_any(
     ids=["always", "half of the time", "the latest alone", "all but the latest"],
 )
 def test_an_account_runs_what_half_of_its_exchanges_name(agents: list[str], explained: bool) -> None:
-    """Thirty accounts, four exchanges each, beside a thousand accounts of other software."""
+    """Thirty accounts, four exchanges each, beside a thousand accounts with other software."""
     rows = [(agent, 0, 8192, 600) for agent in agents for _ in range(30)]
     log = log_of_agents(rows + [("deskchat/1", 0, 4096, 700)] * 1_000)
     label = np.r_[np.tile(np.arange(30), 4), np.arange(30, 1_030)]
@@ -394,7 +394,7 @@ def test_an_account_runs_what_half_of_its_exchanges_name(agents: list[str], expl
     ids=["a contest on one public set", "a pool", "its last minute, which a live log still holds"],
 )
 def test_a_finding_whose_content_is_all_shared_is_a_lead(apart_us: int, own_words: bool, doubt: str) -> None:
-    """Six accounts; each exchange holds the group's words, a pool's others besides, dealt without regard."""
+    """Six accounts; each exchange contains the group's words; a pool's also has others, dealt at random."""
     rng = np.random.default_rng(2)
     many = 6 * 12
     words = np.tile(np.arange(1, 5, dtype=np.uint32) << CONTEXT_BITS, (many, 1))

@@ -1,4 +1,4 @@
-"""Alerts in other programs' words: OCSF against its official schema, CEF and syslog, the signed event."""
+"""Alerts in other programs' formats: OCSF against its official schema, CEF and syslog, the signed event."""
 
 import base64
 import functools
@@ -39,13 +39,13 @@ TEXT = st.one_of(st.sampled_from(ODD), st.text(st.characters(), max_size=60))
 
 @functools.cache
 def schema(name: str) -> jsonschema.Draft202012Validator:
-    """The official schema of a class with the profile that we name; it knows no other property."""
+    """Return the official schema of a class with our profile; it allows no other property."""
     official = OcsfJsonSchemaEmbedded(get_ocsf_schema(version="1.8.0"))
     return jsonschema.Draft202012Validator(official.get_class_schema(class_name=name, profiles=["incident"]))
 
 
 def valid(document: dict[str, Any], name: str) -> bool:
-    """Whether the official schema takes it, as it is read back from what is written."""
+    """Return whether the official schema accepts it, as parsed from the written text."""
     assert document["metadata"]["profiles"] == ["incident"]
     schema(name).validate(json.loads(json.dumps(document, allow_nan=False).encode("utf-8")))
     return True
@@ -90,7 +90,7 @@ def test_findings_are_valid_whatever_was_measured(
 
 
 def test_the_schema_refuses_what_is_no_finding() -> None:
-    """The oracle itself: one property too many, one too few, one of another kind."""
+    """Tests the oracle itself: a superfluous property, a missing one, one of the wrong type."""
     good = detection(alert(), Activity.OPENED, NOW_US)
     for bad in (
         good | {"prompt": "x"},
@@ -134,7 +134,7 @@ def test_severity_is_what_has_left() -> None:
 
 
 def cef_parse(line: str) -> tuple[list[str], dict[str, str]]:
-    """An independent reader of CEF: header of seven fields, then keys and values."""
+    """An independent parser of CEF: a header of seven fields, then keys and values."""
     parts, at, piece = [], 0, ""
     while len(parts) < 7:
         if line[at] == "\\":
@@ -231,7 +231,7 @@ def test_what_is_no_uri_is_no_source(source: str) -> None:
 
 
 def test_two_installations_are_two_sources(tmp_path: Path) -> None:
-    """The same case and revision elsewhere is another event: `source` and `id` together name one."""
+    """The same case and revision elsewhere is another event: `source` and `id` together identify one."""
     told = []
     for name in ("a", "b", "a"):
         with Store(f"sqlite:///{tmp_path}/{name}.db") as store:
@@ -258,7 +258,7 @@ def test_a_receiver_can_check_both_signatures(tmp_path: Any) -> None:
 
 
 def test_signatures_are_those_of_the_specification() -> None:
-    """The example of Standard Webhooks' own documents."""
+    """The example from Standard Webhooks' own documents."""
     made = headers(
         "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}',
         (signer("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "here"),),

@@ -1,4 +1,4 @@
-"""From cases to what leaves: who is told of which news, files on record, the way to a partner and back."""
+"""From cases to exports: who is notified of what, files on record, the way to a partner and back."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def events(outbox: Outbox, target: str = "hook") -> list[dict[str, Any]]:
     return [json.loads(letter.body) for letter in outbox.waiting() if letter.target == target]
 
 
-# --- who is told of what ---
+# --- notifications and their receivers ---
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_a_crash_between_keeping_and_noting_sends_the_same_again(store: Store, f
     first = events(outbox)
     (outbox.folder / "told.json").unlink()
     assert tell(outbox, [hook()], store, NOW_US + 9) == 1
-    assert events(outbox) == first  # it waits already
+    assert events(outbox) == first  # it is already waiting
     outbox.sent(outbox.waiting()[0])
     (outbox.folder / "told.json").unlink()
     tell(outbox, [hook()], store, NOW_US + 9)
@@ -138,7 +138,7 @@ def test_each_target_gets_its_own_words(store: Store, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_many_targets_away_never_hold_who_tells(store: Store, folder: Path) -> None:
-    """Telling is writing files: no name is resolved and no connection made, however many receivers hang."""
+    """To notify is to write files: no name is resolved and no connection made, even if all receivers hang."""
     outbox = Outbox(folder / "outbox")
     opened(store)
     begun = time.monotonic()
@@ -285,7 +285,7 @@ def test_an_alert_goes_to_a_partner_and_its_sighting_comes_back(
 ) -> None:
     assert (
         int(START.timestamp()) * 1_000_000 != START_US
-    )  # the alert's times are not the log's: only marks join
+    )  # the alert's times differ from the log's: only marks match
     case = fold(store, result(campaign("sw-1", alpha.pool)), NOW_US, "scan").opened[0]
     key, told, answer = tmp_path / "key", tmp_path / "told.json", tmp_path / "answer.json"
     assert run("indicators", "keygen", key).exit_code == 0
@@ -395,7 +395,7 @@ def test_plain_values_leave_only_where_they_are_asked_for_and_marked(
 
 @pytest.mark.slow
 def test_who_else_sent_this(alpha: Provider, store: Store, folder: Path) -> None:
-    """Half of the pool is in the case; a search of the own history names the others."""
+    """Half of the pool is in the case; a search of the sender's own history names the others."""
     case = fold(store, result(campaign("sw-1", alpha.pool[:10])), NOW_US, "scan").opened[0]
     search = ("indicators", "search", case, alpha.log, "--folder", folder)
     found = json.loads(run(*search, "--json").stdout)[0]

@@ -1,4 +1,4 @@
-"""Mail about a case, to a real mail server: over TLS or not at all, and nothing to anybody else."""
+"""Mail about a case, to a real mail server: only over TLS, and to nobody else."""
 
 import socket
 import ssl
@@ -30,7 +30,7 @@ HOSTILE = "<b>x</b>\r\nBcc: all@example.com\r\n\r\n. QUIT"
 
 
 class Mailbox:
-    """What the server took, and who had logged in."""
+    """The mail that the server accepted, and the users that logged in."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[Envelope, bool]] = []
@@ -130,7 +130,7 @@ def test_every_address_is_tried_and_a_talk_ends_whatever_the_server_does(
 
 
 def drip(server: socket.socket) -> None:
-    """Greet a client, one byte each tenth of a second, without an end."""
+    """Greet a client with one byte each tenth of a second, without end."""
     line, _ = server.accept()
     with line, suppress(OSError):
         while True:

@@ -1,4 +1,4 @@
-"""Sending: real servers on loopback; nothing goes inside, nothing is redirected, nothing is lost."""
+"""Sending to real servers on loopback: no internal address, no redirect, and no lost message."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def plain_receiver() -> Iterator[Receiver]:
         yield found
 
 
-# --- where to ---
+# --- the receiver's address ---
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_certificate_is_checked(tls: Path, tmp_path: Path) -> None:
 
 
 def test_the_address_that_was_checked_is_the_one_that_is_called(plain_receiver: Receiver) -> None:
-    """DNS rebinding: whatever the name says now, the connection goes where the check went."""
+    """DNS rebinding: whatever the name resolves to now, the connection goes to the checked address."""
     where = ReceiverAddress("http", "rebind.example", plain_receiver.port, "/")
     assert post(where, ["127.0.0.1"], {}, b"", None).status == 204
     assert plain_receiver.headers()["host"] == f"rebind.example:{plain_receiver.port}"
@@ -196,7 +196,7 @@ def test_a_receiver_cannot_hold_us(plain_receiver: Receiver, answer: Any, timeou
     begun = time.monotonic()
     with pytest.raises(ExportError, match=why):
         sent(plain_receiver, timeout_s=timeout_s)
-    assert time.monotonic() - begun < 60  # a drip goes on for a hundred seconds
+    assert time.monotonic() - begun < 60  # the drip lasts a hundred seconds
 
 
 def test_a_handshake_cannot_hold_us() -> None:
@@ -269,7 +269,7 @@ def test_what_fails_waits_longer_each_time_and_is_kept_dead(
     ids = {raw.split(b"webhook-id: ")[1].split(b"\r\n")[0] for raw in plain_receiver.requests}
     times = [raw.split(b"webhook-timestamp: ")[1].split(b"\r\n")[0] for raw in plain_receiver.requests]
     assert ids == {b"sw_1"}
-    assert len(set(times)) == len(times)  # each attempt is signed anew
+    assert len(set(times)) == len(times)  # each attempt has its own signature
     outbox.revive(letter, now_us)
     plain_receiver.answer = b"HTTP/1.1 200 OK\r\n\r\n"
     assert work(outbox, target(plain_receiver, tmp_path), now_us=now_us).sent == 1
@@ -311,7 +311,7 @@ def test_two_never_work_at_once_and_a_crash_loses_nothing(
     outbox: Outbox, plain_receiver: Receiver, tmp_path: Path
 ) -> None:
     outbox.put("hook", "sw_1", "case-1", "{}", NOW_US)
-    (outbox.folder / "waiting" / ".half").write_text('{"name"')  # what a kill leaves of a write
+    (outbox.folder / "waiting" / ".half").write_text('{"name"')  # an interrupted write
     (outbox.folder / "waiting" / ("f" * 40 + ".json")).write_text("not a letter")
     with outbox.hold_outbox() as mine:
         assert mine

@@ -1,4 +1,4 @@
-"""A sink of an installed package: the example of docs/exports.md, and what a bad one may not do."""
+"""A sink from an installed package: the example of docs/exports.md, and what a bad sink cannot do."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Refused work that goes on at other customers makes a finding of a lead; what honest people do does not."""
+"""Refused work that moves to other customers turns a lead into a finding; honest behaviour does not."""
 
 import random
 from datetime import timedelta
@@ -25,7 +25,7 @@ Rows = list[tuple[int, str, int, int]]
 def group(
     rng: np.random.Generator, refused: int, moves: float, *, asked: int = 300, delay_s: int = 30
 ) -> Rows:
-    """Sixteen accounts with texts of their own, of which some are refused and a share of these moves."""
+    """Sixteen accounts with texts of their own; some texts are refused, and a share of these moves."""
     rows, accounts = [], names(MANY)
     for text in range(1, asked + 1):
         at_us = START_US + int(rng.integers(0, 7 * DAY_US))
@@ -37,7 +37,7 @@ def group(
 
 
 def others(rng: np.random.Generator, moves: float = 0.03) -> Rows:
-    """Two hundred people of whose refused texts a few are asked by somebody else."""
+    """Two hundred people; others send a few of their refused texts."""
     rows = []
     for text in range(10**6, 10**6 + 3_000):
         at_us = START_US + int(rng.integers(0, 7 * DAY_US))
@@ -50,7 +50,7 @@ def others(rng: np.random.Generator, moves: float = 0.03) -> Rows:
 
 
 def found_in(rows: Rows, together: dict[str, str] | None = None):
-    """The finding of the sixteen. together: account -> the account that it counts as one with."""
+    """Return the finding of the sixteen. together: account -> the account that it counts as."""
     log = log_of(sorted(rows))
     customer = np.arange(len(log.accounts))
     for account, one in (together or {}).items():
@@ -91,7 +91,7 @@ def test_an_alarm_comes_when_enough_has_moved_and_not_when_it_began() -> None:
     [
         lambda rng: group(rng, 40, 0.2),  # a team: one in five is taken over by a colleague
         lambda rng: group(rng, 14, 0.0),
-        lambda rng: group(rng, 14, 1.0, delay_s=660),  # too late to say that it was moved
+        lambda rng: group(rng, 14, 1.0, delay_s=660),  # too late to count as moved
     ],
     ids=["a team", "nobody", "later"],
 )
@@ -107,12 +107,12 @@ def test_two_accounts_of_one_person_are_none_and_one_customer_is_none() -> None:
     one = dict.fromkeys(names(MANY), names(MANY)[0])
     assert found_in(rows, one)[0] is None
     two = one | dict.fromkeys(names(MANY)[8:], names(MANY)[8])
-    assert found_in(rows, two)[0] is None  # two cards may be one person's
+    assert found_in(rows, two)[0] is None  # two cards may belong to one person
 
 
 @pytest.mark.slow
 def test_a_class_whose_texts_are_shared_anyway_is_not_accused() -> None:
-    """All ask the same exercises within minutes, refused or not."""
+    """All send the same exercises within minutes, refused or not."""
     for seed in range(60):
         rng = np.random.default_rng(seed)
         rows = []
@@ -126,7 +126,7 @@ def test_a_class_whose_texts_are_shared_anyway_is_not_accused() -> None:
 
 @pytest.mark.slow
 def test_the_level_holds_where_refused_texts_move_everywhere_as_often() -> None:
-    """An API in trouble: of everybody's refused texts one in six is asked by somebody else."""
+    """An API with faults: others send one in six of all accounts' refused texts."""
     raised, runs = 0, 300
     for seed in range(runs):
         rng = np.random.default_rng(seed)
@@ -138,7 +138,7 @@ def test_the_level_holds_where_refused_texts_move_everywhere_as_often() -> None:
 
 
 def refuse(crowd: Crowd, accounts: set[str], many: int, moves: float, same: bool = False) -> None:
-    """Refuse some of what accounts asked. A share goes on within a minute, at another of them or the same."""
+    """Refuse some requests. A share continues within a minute, at another of the accounts or the same one."""
     rng = random.Random(crowd.seed)
     settings = {row["account"]: row for row in crowd.rows}
     wanted = [row for row in crowd.rows if row["account"] in accounts]
@@ -175,7 +175,7 @@ def test_a_pool_that_draws_its_settings_is_found_by_what_it_hands_on() -> None:
     assert not [lead for lead in result.leads if pool.intersection(lead.accounts)]
     took_part = set(case.own_reactions)
     assert took_part < set(case.accounts)
-    assert set(case.firm) <= took_part  # what we refused them no client chooses
+    assert set(case.firm) <= took_part  # our refusals, which no client chooses
     assert len(case.firm) > len(took_part) / 2
     assert all(case.own_reactions[account].p_value <= 0.1 for account in case.firm)
     own = {v.account: v.p_value for v in result.accounts}
@@ -222,7 +222,7 @@ def test_the_same_community_in_honest_hands_stays_a_lead(honest: str) -> None:
 
 
 def test_who_sends_most_from_one_network_is_one_customer_unless_it_is_a_hub() -> None:
-    """A server with donors' keys; people who once sat in one café; a hundred behind one operator."""
+    """A server with donors' keys; people who once were in one café; a hundred accounts of one operator."""
     crowd = Crowd()
     for k in range(6):
         for n in range(4):

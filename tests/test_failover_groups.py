@@ -1,4 +1,4 @@
-"""Groups that only refused work forms: queues are found whatever they say and set, honest people are not."""
+"""Groups formed by refused work alone: queues are found with any wording and settings, people are not."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ SENT = ("agent", "system", "temperature_milli", "max_tokens")
 
 
 def with_settings(rows: Rows, settings: Callable[[str], int]) -> ExchangeLog:
-    """A log in which each account sends one value in all of the columns that a client fills."""
+    """A log in which each account sends one value in all client-controlled columns."""
     log = log_of(rows)
     number = np.array([settings(account) for account in log.accounts], np.int64)[log["account"]]
     log.columns.update(dict.fromkeys(SENT, number))
@@ -26,12 +26,12 @@ def with_settings(rows: Rows, settings: Callable[[str], int]) -> ExchangeLog:
 
 
 def anything(account: str) -> int:
-    """Settings of each account's own."""
+    """Return settings that differ for each account."""
     return int.from_bytes(account.encode()) % 1_000_003
 
 
 def found_in(log: ExchangeLog, customer: np.ndarray | None = None) -> list[set[str]]:
-    """The groups that a scan would make findings of, by name."""
+    """Return the groups that a scan would report as findings, by name."""
     customer = np.arange(len(log.accounts)) if customer is None else customer
     groups = failover_groups(log, customer, customer)
     suspects = set().union(*(group.accounts for group in groups))
@@ -45,7 +45,7 @@ def found_in(log: ExchangeLog, customer: np.ndarray | None = None) -> list[set[s
 
 
 def pool(rng: np.random.Generator, accounts: list[str], refused: int, moves: float, asked: int = 400) -> Rows:
-    """A queue dealt over accounts, each text once. Of the refused ones a share goes on at another account."""
+    """A queue over accounts, each text once. A share of the refused ones continues at another account."""
     rows: Rows = []
     for text in range(1, asked + 1):
         at_us = START_US + int(rng.integers(0, 7 * DAY_US))
@@ -57,7 +57,7 @@ def pool(rng: np.random.Generator, accounts: list[str], refused: int, moves: flo
 
 
 def pairs(rng: np.random.Generator, persons: int, refused: int) -> Rows:
-    """Persons with two accounts each that nothing shows to be theirs: where refused, the other goes on."""
+    """Persons with two unconnected accounts each: after a refusal, the other one continues."""
     rows: Rows = []
     for text in range(10**7, 10**7 + 8 * persons):
         at_us = START_US + int(rng.integers(0, 7 * DAY_US))
@@ -85,12 +85,12 @@ def test_a_pool_whose_moves_hardly_connect_is_found_by_what_its_client_sends(see
     rows = pool(rng, accounts, 14, 0.9) + others(rng)
     (named,) = found_in(with_settings(rows, lambda account: 1 if account in accounts else anything(account)))
     assert named <= set(accounts)
-    # the same moves, of accounts with settings of their own, connect too few
+    # the same moves, between accounts with different settings, connect too few
     assert found_in(with_settings(rows, anything)) == []
 
 
 def test_a_popular_text_ties_nobody() -> None:
-    """An attacker who asks what everybody asks, and is refused, names nobody who asks it minutes later."""
+    """An attacker sends common texts and is refused: accounts that send them minutes later are not named."""
     rng = np.random.default_rng(7)
     rows = others(rng)
     for text in range(1, 30):
@@ -106,7 +106,7 @@ def test_a_popular_text_ties_nobody() -> None:
 @pytest.mark.parametrize(
     "honest",
     [
-        lambda rng: others(rng, 1 / 6),  # an API in trouble: everybody's refused texts are asked by others
+        lambda rng: others(rng, 1 / 6),  # an API with faults: others send everybody's refused texts
         lambda rng: pool(rng, names(16), 40, 0.2) + others(rng),  # a team: colleagues take over one in five
         lambda rng: pairs(rng, 20, 30) + others(rng),  # persons with two accounts each
         lambda rng: others(rng),
@@ -121,7 +121,7 @@ def test_honest_people_are_in_no_group(honest: Callable, settings: Callable) -> 
 
 
 def labs(rng: np.random.Generator) -> Rows:
-    """Four laboratories that run one public set, in one order, in the same evening of an API in trouble."""
+    """Four laboratories run one public data set in one order, on the same evening of an API with faults."""
     rows: Rows = []
     for lab in range(4):
         at_us = START_US + 2 * DAY_US + int(rng.integers(0, 60 * MINUTE_US))
@@ -139,7 +139,7 @@ def test_laboratories_that_run_one_public_set_are_none() -> None:
 
 
 def friends(rng: np.random.Generator) -> Rows:
-    """Three people whose bot has a key of each."""
+    """Three people whose bot has a key from each of them."""
     return pool(rng, [f"friend-{k}" for k in range(3)], 30, 1.0)
 
 
@@ -156,7 +156,7 @@ def test_what_moves_within_one_customer_is_nothing() -> None:
     customer[own] = own[0]
     assert found_in(log, customer) == []
     customer[own[6:]] = own[6]
-    assert found_in(log, customer) == []  # two cards may be one person's
+    assert found_in(log, customer) == []  # two cards may belong to one person
 
 
 @pytest.mark.slow

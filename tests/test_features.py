@@ -1,4 +1,4 @@
-"""One definition, many engines and any split; NumPy is the oracle."""
+"""One definition for many engines and any partition of the rows; NumPy is the oracle."""
 
 import math
 import pathlib
@@ -36,7 +36,7 @@ BLANK = {
 
 
 def l0(rows):
-    """Rows of a few columns; the others hold what a log that lacks them gives."""
+    """Rows of a few columns; the others hold the values of a log without them."""
     columns = {name: [row.get(name, BLANK.get(name)) for row in rows] for name in TYPES}
     return pa.table({name: pa.array(columns[name], kind) for name, kind in TYPES.items()}, schema=SCHEMA_L0)
 

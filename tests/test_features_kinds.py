@@ -1,4 +1,4 @@
-"""Kinds of use: each has its positive, its look-alike, and its page in the docs."""
+"""Kinds of use: each has its example, its look-alike, and its page in the docs."""
 
 import ast
 import pathlib

@@ -1,4 +1,4 @@
-"""A report to a body in which providers share incidents: what it says and never says, and when it leaves."""
+"""A report to a body in which providers share incidents: its content, what it omits, and its release."""
 
 import json
 import re
@@ -32,7 +32,7 @@ SAID: dict[str, Any] = {"who": "bo", "why": "seen", "now_us": NOW_US}
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """A case of twelve accounts; one reason names an account, one holds what would act on a page."""
+    """A case of twelve accounts; one reason names an account, one contains active content for a page."""
     reasons = [RAISED, replace(WORDED, text=HOSTILE), replace(NETWORK, text=f"shared with {MEMBERS[3]}")]
     group = campaign("sw-1", MEMBERS, reasons=reasons)
     told = replace(
@@ -92,7 +92,7 @@ def test_it_names_no_account_and_nothing_in_it_acts(store: Store) -> None:
 
 
 def test_a_reason_that_names_an_account_is_counted_and_none_is_lost_to_short_names(tmp_path: Path) -> None:
-    """Accounts called 12 or e stand in every sentence: that must not empty a report."""
+    """Accounts named 12 or e occur in every sentence: that must not empty a report."""
     members = ("12", "e", "acct-secret", *names(3, 12))
     reasons = [
         RAISED,

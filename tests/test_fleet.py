@@ -40,7 +40,7 @@ def block(state: ControlState, *accounts: str) -> int:
 
 
 def everything(state: ControlState) -> dict[str, list[tuple[object, ...]]]:
-    """All rows of a state but what is each host's own."""
+    """Return all rows of a state except each host's own."""
     with state.reading() as db:
         names = [n for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
         found = {n: db.execute(f"SELECT * FROM {n} ORDER BY 1").fetchall() for n in names}
@@ -185,7 +185,7 @@ def test_while_the_database_is_away_bans_hold_and_writes_say_that_they_failed(
         assert tables.standings["acct_2"].step is Step.BLOCK
     shutil.copy2(a.state, tmp_path / "copy.db")
     a.state.unlink()
-    shutil.copy2(tmp_path / "copy.db", a.state)  # nobody can tell how old it is
+    shutil.copy2(tmp_path / "copy.db", a.state)  # its age is unknown
     with ControlState(a.state, a.secret()) as put_back, pytest.raises(StateError, match="from elsewhere"):
         join(put_back, url)
     with (
@@ -223,7 +223,7 @@ def test_a_database_that_went_back_too_far_resurrects_nothing(
     a.revoke(key_id, now_us=NOW)
     query(url, "UPDATE fleet SET revision = revision - 1")
     query(url, "UPDATE keys SET revoked_us = NULL")
-    query(url, "DELETE FROM history")  # as of a time that no gateway remembers
+    query(url, "DELETE FROM history")  # from a time that no gateway remembers
     with pytest.raises(StateError, match="went back"):
         catch_up(a)
     with pytest.raises(StateError, match="went back"):
@@ -232,7 +232,7 @@ def test_a_database_that_went_back_too_far_resurrects_nothing(
     warning = join(a, url)
     assert warning is not None
     assert "went back" in warning
-    # the way out: the gateway that knows most begins the database anew
+    # the remedy: the gateway with the most data starts the database again
     query(url, "DROP SCHEMA stillwatch_gateway CASCADE")
     assert join(a, url) is None
     catch_up(b)
@@ -287,7 +287,7 @@ def test_a_newer_database_is_refused(tmp_path: Path, url: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_no_order_of_events_loses_or_resurrects_anything(tmp_path: Path, url: str, seed: int) -> None:
-    """Three hosts, with lost connections, handles that come and go, and old copies put back."""
+    """Three hosts, with lost connections, handles opened and closed, and old copies restored."""
     rng = random.Random(seed)
     first = folder(tmp_path / "0")
     hosts = [first, *(folder(tmp_path / str(k), first) for k in (1, 2))]

@@ -1,4 +1,4 @@
-"""A fleet in one archive and back: state, owners and cases equal, no key back that a folder knows revoked."""
+"""A fleet in one archive and back: state, owners and cases are equal, and no revoked key is restored."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ NOW = 1_800_000_000_000_000
 
 @dataclasses.dataclass
 class Member:
-    """A gateway of a fleet that is stopped; its state is opened where it is looked at."""
+    """A stopped gateway of a fleet; its state is opened for each check."""
 
     folder: Folder
     url: str
@@ -68,7 +68,7 @@ class Member:
 
 @pytest.fixture
 def first(tmp_path: Path, url: str) -> Member:
-    """A fleet of one gateway, with something of everything."""
+    """A fleet of one gateway, with one of each kind of record."""
     found = Member(folder(tmp_path / "a"), url)
     found.folder.terms.write_text(default_text(), encoding="utf-8")
     settings = GatewaySettings(
@@ -114,7 +114,7 @@ def brought_back(archive: Path, place: Path, url: str, **more: bool) -> tuple[Me
 
 
 def but_for_the_restore(told: dict[str, list[tuple[object, ...]]]) -> dict[str, list[tuple[object, ...]]]:
-    """Without the record of the restore, and the generation, revision and mark that it began."""
+    """Without the record of the restore, and the generation, revision and mark that it started."""
     kept = told | {
         "meta": [row for row in told["meta"] if row[0] not in ("generation", "revision", "history")]
     }
@@ -126,7 +126,7 @@ def test_all_is_equal_after_it_with_empty_folders(first: Member, tmp_path: Path,
     made = [
         brought_back(archive, tmp_path / name, url) for url in [url_of(server)] for name in ("new-a", "new-b")
     ]
-    assert [done.database for _, done in made] == [True, False]  # once, whoever is first
+    assert [done.database for _, done in made] == [True, False]  # once, by the first gateway
     for one, done in made:
         assert {"secret", "audit.key", "terms.toml", "serve.json"} <= set(done.files)
         assert but_for_the_restore(one.rows()) == but_for_the_restore(before)
@@ -136,7 +136,7 @@ def test_all_is_equal_after_it_with_empty_folders(first: Member, tmp_path: Path,
         settings = GatewaySettings.load(one.folder.settings)
         assert (settings.state, settings.gateway) == (one.url, None)
         assert one.folder.secret() == first.folder.secret()
-    with made[1][0].state() as state:  # it is a fleet that works: what one writes the other has
+    with made[1][0].state() as state:  # the fleet works: one gateway's change reaches the other
         block(state, "acct_2")
     assert made[0][0].rows()["standings"] == made[1][0].rows()["standings"]
 
@@ -158,7 +158,7 @@ def test_what_a_living_folder_knows_later_is_kept(first: Member, tmp_path: Path,
     other, done = brought_back(archive, tmp_path / "b", first.url)
     assert not done.database
     assert is_revoked(other, "acct_0")
-    revoke(first, "acct_2")  # and once more with the same archive, from what came of it
+    revoke(first, "acct_2")  # again with the same archive, on the result
     first.url = url_of(server)
     restore(archive, first.folder.path, first.url, "tester", NOW, force=True)
     assert is_revoked(first, "acct_0")

@@ -1,4 +1,4 @@
-"""Budgets over several gateways: one answer of each beyond a limit at most, and all of it for the honest."""
+"""Budgets over several gateways: at most one answer each beyond a limit, and all of it usable."""
 
 import concurrent.futures
 import random
@@ -28,7 +28,7 @@ ANSWER = 100
 
 
 class CountingGateway:
-    """One gateway that lets answers through, with two workers, under a limit of tokens a day."""
+    """A gateway that permits answers, with two workers, under a limit of tokens a day."""
 
     def __init__(self, path: Path, url: str, name: str, like: "CountingGateway | None", limit: int) -> None:
         self.folder = folder(path, like.folder if like else None)
@@ -48,7 +48,7 @@ class CountingGateway:
         meanwhile: Callable[[], None] = lambda: None,
         sliding: bool = False,
     ) -> bool:
-        """Ask for one answer at one of the workers, as `Charge` does. `meanwhile` happens as it looks."""
+        """Request one answer at one of the workers, as `Charge` does. `meanwhile` runs during the check."""
         budgets = random.Random(self.answers).choice(self.workers)
         place = budgets.place("acct_1", 3)
         limits = AccountLimits(output_tokens_per_day=self.limit)
@@ -73,7 +73,7 @@ class CountingGateway:
         return True
 
     def settle(self, tokens: int, now_us: int = NOW) -> None:
-        """An answer has come, and brought less than it might have."""
+        """An answer has arrived, with fewer tokens than reserved."""
         if self.on_way:
             budgets = self.on_way.pop()
             budgets.add(3, now_us, 1, tokens)
@@ -105,7 +105,7 @@ def _total(gateways: list[CountingGateway]) -> int:
 
 
 def _is_sound(a: CountingGateway, b: CountingGateway) -> bool:
-    """Whether a takes for unknown at b at least what b does not count."""
+    """Return whether a counts at least those tokens as unknown at b that b does not count."""
     seen = b.workers[0].spent(3, NOW)
     at_b = seen.output_tokens_day + seen.tokens_held - _total([b])
     own = unknown(a.workers[0], 3)
@@ -130,7 +130,7 @@ def test_no_order_of_events_spends_more_than_one_answer_a_gateway_beyond(
             if event < 0.2:
                 one.exchange(db)
             elif event < 0.3:
-                one.workers[0].hold(3, ANSWER)  # one that is about to be refused
+                one.workers[0].hold(3, ANSWER)  # one that will be refused
                 one.exchange(db)
                 one.workers[0].hold(3, -ANSWER)
             elif event < 0.5:
@@ -143,7 +143,7 @@ def test_no_order_of_events_spends_more_than_one_answer_a_gateway_beyond(
         for one in gateways:
             while one.on_way:
                 one.settle(ANSWER)
-        for _ in range(80):  # who asks at one gateway alone gets all of it
+        for _ in range(80):  # a single account at one gateway gets all of it
             for one in gateways:
                 one.exchange(db)
             gateways[0].lets_through()
@@ -155,7 +155,7 @@ def test_no_order_of_events_spends_more_than_one_answer_a_gateway_beyond(
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_a_sliding_day_is_spent_once_by_a_fleet(tmp_path: Path, server: str, seed: int) -> None:
-    """Over two days of random requests, answers, exchanges, and new workers: any six blocks in a row."""
+    """Over two days of random requests, answers, exchanges and new workers: any six blocks in a row."""
     url, rng = url_of(server), random.Random(seed)
     many, limit = rng.choice([2, 3]), rng.choice([1_000, 5_050])
     gateways = counters(tmp_path, url, many, limit)
@@ -179,12 +179,12 @@ def test_a_sliding_day_is_spent_once_by_a_fleet(tmp_path: Path, server: str, see
                 one.lets_through(now_us, settles=rng.random() < 0.5, sliding=True)
             came[now_us // BLOCK_US] += one.tokens - before
             assert busiest(came) <= limit + many * ANSWER
-    assert came.total() > 1.5 * limit  # it was spent, and came back
+    assert came.total() > 1.5 * limit  # it was spent, and returned
 
 
 @pytest.mark.slow
 def test_a_gateway_of_an_earlier_version_counts_in_the_sliding_day(tmp_path: Path, server: str) -> None:
-    """It puts a day's tokens and no blocks; after midnight they are no less."""
+    """It reports a day's tokens without blocks; after midnight they do not decrease."""
     url = url_of(server)
     (one,) = counters(tmp_path, url, 1, 1_000)
     at_us = NOW // DAY_US * DAY_US - MINUTE_US
@@ -216,7 +216,7 @@ def test_a_fleets_database_of_before_gets_its_column(
 
 @pytest.mark.slow
 def test_what_others_learn_while_a_worker_looks_frees_nothing(tmp_path: Path, server: str) -> None:
-    """Each has spent its half. As one looks, both read what the other spent: its half is not new again."""
+    """Each has spent its half. As one checks, both read what the other spent: no half is free again."""
     url = url_of(server)
     gateways = a, b = counters(tmp_path, url, 2, 10 * ANSWER)
     with connection(url) as db:
@@ -233,7 +233,7 @@ def test_what_others_learn_while_a_worker_looks_frees_nothing(tmp_path: Path, se
 
 
 class Settling:
-    """A worker's mapped file, whose only answer comes when it has been read `after` times."""
+    """A worker's mapped file, whose only answer arrives after `after` reads."""
 
     def __init__(self, values: memoryview, settle: Callable[[], None], after: int) -> None:
         self.values, self.settle, self.after = values, settle, after
@@ -284,7 +284,7 @@ def test_an_answer_that_comes_while_another_worker_looks_is_not_missed(tmp_path:
 
 
 class SettlingRows(np.ndarray):
-    """Rows of a worker, in which an answer comes as soon as a part of them has been copied."""
+    """Rows of a worker, in which an answer arrives after a part of them has been copied."""
 
     def __getitem__(self, at: object) -> object:
         found = super().__getitem__(at).copy()  # type: ignore[index]
@@ -318,7 +318,7 @@ def test_counts_come_to_the_others_and_stay_over_restarts(tmp_path: Path, server
         assert b.workers[0].spent(place, NOW + 2 * MINUTE_US).requests_minute == 0
         own = unknown(a.workers[0], place)
         assert own is not None
-        assert (own.output_tokens_day, own.tokens_held) == (100, 100)  # b has not said yet that it knows
+        assert (own.output_tokens_day, own.tokens_held) == (100, 100)  # b has not reported yet that it knows
         a.exchange(db)
         own = unknown(a.workers[0], place)
         assert own is not None
@@ -329,7 +329,7 @@ def test_counts_come_to_the_others_and_stay_over_restarts(tmp_path: Path, server
         query(url, "UPDATE gateways SET seen = now() - interval '1 minute' WHERE name = 'gw-0'")
         b.part.step(db)
         spent = b.workers[0].spent(place, NOW)
-        assert (spent.output_tokens_day, spent.tokens_held) == (100, 0)  # its answers on their way are void
+        assert (spent.output_tokens_day, spent.tokens_held) == (100, 0)  # its answers in progress are void
 
 
 @pytest.mark.slow
@@ -387,16 +387,16 @@ def test_a_salvo_at_two_gateways_spends_one_allowance(tmp_path: Path, server: st
 
 @pytest.mark.slow
 def test_a_gateway_that_begins_is_heard_of_at_once(tmp_path: Path, server: str) -> None:
-    """Until the others know of it they let through the whole of what is left, and it its part."""
+    """Until the others learn of it, they permit all of the rest, and the new one permits its part too."""
     url = url_of(server)
     with Upstream() as up, fleet(tmp_path, up.url, url, "a", terms=TERMS) as gateways, connection(url) as db:
         db.execute("LISTEN stillwatch_spent")
         until(lambda: query(url, "SELECT name FROM gateways") == [("a",)], what="that a is known")
-        while list(db.notifies(timeout=2.0, stop_after=1)):  # what it says of itself as it begins
+        while list(db.notifies(timeout=2.0, stop_after=1)):  # its first own report
             pass
         (tmp_path / "b").mkdir()
         other = FleetServed(tmp_path / "b", up.url, url, "b", gateways[0].folder)
-        gateways.append(other)  # is stopped with it
+        gateways.append(other)  # stopped together with the fleet
         other.start()
         assert list(db.notifies(timeout=PATIENCE_S, stop_after=1))
 
@@ -408,7 +408,7 @@ def _spent(url: str) -> int:
 
 @pytest.mark.slow
 def test_a_gateway_whose_clock_is_behind_spends_no_day_twice(tmp_path: Path, server: str) -> None:
-    """Where one counts in the next day already, what it spent in this one must not be free again."""
+    """If one gateway is already in the next day, its spending of this day must not be free again."""
     url, limit = url_of(server), 1_000
     midnight_us = NOW // DAY_US * DAY_US
     gateways = behind, ahead = counters(tmp_path, url, 2, limit)

@@ -1,4 +1,4 @@
-"""One detector for all gateways of a fleet: what it reads, and who runs it."""
+"""One detector for all gateways of a fleet: its input, and the host that runs it."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ FAILOVER_S = 30.0
 
 
 def gateways(place: Path, many: int) -> list[Folder]:
-    """Folders of a fleet that share one place, all with one secret: another one keys sketches differently."""
+    """Folders of a fleet with one shared folder and one secret: another secret would change the sketches."""
     made: list[Folder] = []
     (place / "0").mkdir(mode=0o700)
     Folder(place / "0").secret_file.write_bytes(bytes(range(32)))
@@ -48,7 +48,7 @@ def gateways(place: Path, many: int) -> list[Folder]:
 
 
 def deal(folders: list[Folder], table: pa.Table) -> None:
-    """Put a world into the segments of several gateways, request by request; each numbers from 1."""
+    """Write a world into the segments of several gateways, request by request; each numbers from 1."""
     table = table.sort_by("time").combine_chunks()
     sketcher = Sketcher(derive(folders[0].secret(), PURPOSE))
     size = -(-len(table) // 12)
@@ -85,7 +85,7 @@ def test_a_log_dealt_over_gateways_gives_the_findings_of_one(tmp_path: Path) -> 
         lease_to(folders[-1])
         scan.step()
         assert scan.read == len(world.table)
-        found[many] = names_of(folders[0])  # what one found is there for all
+        found[many] = names_of(folders[0])  # all gateways get one detector's findings
         scan.save()
         again = FolderScan(folders[0], GatewaySettings(upstream="http://127.0.0.1:1"), lambda: end_us)
         assert again.seen == scan.seen
@@ -140,7 +140,7 @@ def test_a_shared_folder_is_one_fleets_and_a_name_one_gateways(tmp_path: Path) -
 
 
 def test_an_empty_mount_point_is_not_begun_anew(tmp_path: Path) -> None:
-    """Segments written there would be hidden, and numbered again, when the mount is back."""
+    """Segments written there would be hidden, and their numbers reused, once the mount is back."""
     a, _b = gateways(tmp_path, 2)
     shared = tmp_path / "shared"
     shared.rename(tmp_path / "elsewhere")
@@ -158,7 +158,7 @@ def test_an_empty_mount_point_is_not_begun_anew(tmp_path: Path) -> None:
 
 
 def test_the_name_of_a_lost_folder_is_not_taken_by_an_empty_one(tmp_path: Path) -> None:
-    """It would number its exchanges from 1 again, and take the lost one's checkpoint for its own."""
+    """It would number its exchanges from 1 again, and use the lost one's checkpoint as its own."""
     a, _ = gateways(tmp_path, 2)
     row = pa.record_batch({"time": pa.array([START], pa.timestamp("us", "UTC")), "x": [1]})
     segments.write(a, 1, row, b"0-1", datetime(2026, 1, 1, 1, tzinfo=UTC))
@@ -184,7 +184,7 @@ def test_an_hour_waits_for_rows_of_hosts_whose_clocks_are_behind(tmp_path: Path)
     scan = FolderScan(folders[0], GatewaySettings(upstream="http://127.0.0.1:1"), lambda: now[0])
     lease_to(folders[0])
     scan.step()
-    assert scan.says()["looked_until_us"] < hour_us  # what was asked before the hour may still come
+    assert scan.says()["looked_until_us"] < hour_us  # requests from before the hour may still arrive
     now[0] = hour_us + 16_000_000
     scan.step()
     assert scan.says()["looked_until_us"] == hour_us

@@ -1,4 +1,4 @@
-"""A fleet's database that hangs, that comes back older than it was, or that another server goes on with."""
+"""A fleet's database that hangs, that returns with older data, or that another server replaces."""
 
 import signal
 import time
@@ -25,12 +25,12 @@ from test_fleet import NOW, block, everything
 from test_fleet_budgets import ANSWER, connection, counters
 
 Two = tuple[ControlState, ControlState]
-NO_ANSWER_S = 20.0  # a change has been refused by then, whatever the database does
+NO_ANSWER_S = 20.0  # by then every change has been refused
 
 
 @contextmanager
 def lost_changes(url: str) -> Iterator[None]:
-    """The database forgets what is written meanwhile, as a replica does that had not got it yet."""
+    """Let the database lose what is written meanwhile, as a replica that had not received it."""
     name, server = url.split("/", 3)[3].split("?host=")
     with psycopg.connect(f"host={server} user=stillwatch dbname=postgres", autocommit=True) as db:
         db.execute(f"CREATE DATABASE {name}_before TEMPLATE {name}")
@@ -69,8 +69,8 @@ def what_happened(state: ControlState) -> list[str]:
 def test_two_histories_with_the_same_numbers_are_never_taken_for_one(two: Two, url: str) -> None:
     a, b = two
     with lost_changes(url):
-        revoke_the_key(a)  # and b never hears of it
-    block(b, "acct_2")  # gets the number that the revocation had
+        revoke_the_key(a)  # b does not learn of it
+    block(b, "acct_2")  # gets the revocation's number
     block(b, "acct_3")
     before = everything(a)
     for what in (lambda: catch_up(a), lambda: block(a, "acct_4"), lambda: revoke_the_key(a)):
@@ -118,7 +118,7 @@ def test_what_an_earlier_version_writes_without_marks_is_taken_up(
         revoke_the_key(a)
     with monkeypatch.context() as earlier:
         earlier.setattr(database, "put_mark", lambda *_: {})
-        block(b, "acct_5")  # gets the number that the revocation had
+        block(b, "acct_5")  # gets the revocation's number
     with pytest.raises(DatabaseWentBack, match="takes nothing"):
         catch_up(a)
 
@@ -181,11 +181,11 @@ def test_a_replica_that_had_not_got_everything_goes_on_and_nothing_comes_back(tm
                 make_object(first, "file-1")
                 exchange(parts[:1], url)
                 primary.stop(signal.SIGKILL)
-                with pytest.raises(FleetUnreachable, match="cannot be reached"):  # nobody takes writes
+                with pytest.raises(FleetUnreachable, match="cannot be reached"):  # no server accepts writes
                     block(b, "acct_2")
                 assert join(a, url)  # begins with what it knows
                 replica.query("SELECT pg_promote()")
-                make_object(second, "file-2")  # the new primary counts on before the first gateway looks
+                make_object(second, "file-2")  # the new primary increments before the first gateway checks
                 exchange(parts[1:], url)
                 time.sleep(database.AGAIN_S + 0.1)
                 catch_up(a)

@@ -1,4 +1,4 @@
-"""What a fleet promises while hosts restart, parts die and clocks differ: small runs of the benchmark."""
+"""What a fleet guarantees while hosts restart, parts fail and clocks differ: small runs of the benchmark."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ AWAY_S = 4.0
 
 
 def figures_of(run: Callable[[], Outcome]) -> dict[str, object]:
-    """The figures of a run that broke no promise."""
+    """Return the figures of a run without a broken guarantee."""
     try:
         found = run()
     except Missing as why:

@@ -18,7 +18,7 @@ NOW = 1_800_000_000_000_000
 
 
 class Host:
-    """One gateway's owners, and the part that exchanges them."""
+    """One gateway's owners, and the component that exchanges them."""
 
     def __init__(self, path: Path, url: str, like: "Host | None" = None) -> None:
         self.folder = folder(path, like and like.folder)
@@ -67,7 +67,7 @@ def test_owners_come_to_the_others_and_go_again(hosts: Callable[[], Host]) -> No
     assert a.owner("resp_1") == "acct_2"
     a.exchange()
     with a.owners.reading() as db:
-        assert db.execute("SELECT count(*) FROM noted").fetchone()[0] == 0  # nothing goes round in circles
+        assert db.execute("SELECT count(*) FROM noted").fetchone()[0] == 0  # no update returns to its origin
     c = hosts()  # one that comes later knows all
     c.exchange()
     assert c.owner("resp_1") == "acct_2"
@@ -90,7 +90,7 @@ def test_the_first_owner_stays_and_an_administrator_wins(hosts: Callable[[], Hos
     a.exchange()
     b.exchange()
     assert b.owner("file-1") is None
-    b.owners.add("acct_4", [("file-1", "files")], NOW, expected_new=True)  # an id that is given anew
+    b.owners.add("acct_4", [("file-1", "files")], NOW, expected_new=True)  # an id that is issued again
     b.exchange()
     a.exchange()
     assert a.owner("file-1") == "acct_4"

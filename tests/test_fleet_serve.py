@@ -1,4 +1,4 @@
-"""Two real `stillwatch serve` processes that share a state, and what may happen to them."""
+"""Two real `stillwatch serve` processes with shared state, and the failures of each."""
 
 import os
 import re
@@ -62,7 +62,7 @@ def test_a_gateway_that_is_killed_or_stopped_is_told_of(pair: list[FleetServed],
     a, b = pair
     key = a.issue("acct_1")
     assert b.process is not None
-    b.process.send_signal(signal.SIGSTOP)  # cut off: it may serve, and hears of nothing
+    b.process.send_signal(signal.SIGSTOP)  # isolated: it may serve, but receives nothing
     time.sleep(0.5)
     done = a.run("standing", "set", "acct_1", "--step", "block", "--why", "test")
     assert done.returncode == 3
@@ -127,7 +127,7 @@ def test_without_the_database_bans_hold_and_the_rest_is_served(tmp_path: Path) -
 
 
 def test_a_gateway_that_makes_way_is_waited_for(pair: list[FleetServed], url: str) -> None:
-    """While its workers serve for the one that follows, nobody says that all go by a change."""
+    """While its workers serve for its successor, no change is reported as applied everywhere."""
     a, b = pair
     key = a.issue("acct_1")
     assert b.process is not None
@@ -148,6 +148,6 @@ def test_a_gateway_that_makes_way_is_waited_for(pair: list[FleetServed], url: st
 
 
 def _issue_by_admin_port(one: FleetServed, token: str) -> int:
-    """Ask the admin port for a key; give the status of its answer."""
+    """Request a key at the admin port; return the status of the answer."""
     head = {"authorization": f"Bearer {token}"}
     return request(one.admin_port, "POST", "/v1/keys", {"account": "acct_9"}, head).status

@@ -1,4 +1,4 @@
-"""A fleet whose gateways share an object store: what goes up, what comes down, and what is left alone."""
+"""A fleet whose gateways share an object store: what is uploaded, downloaded, and left alone."""
 
 import hashlib
 import os
@@ -47,7 +47,7 @@ pytestmark = [
     ),  # of the S3 server's libraries, on newer Pythons
 ]
 HOUR = datetime(2026, 1, 1, 1, tzinfo=UTC)
-SOON_S = 240.0  # that a state is waited for on a laden machine: a mirror looks again after up to a minute
+SOON_S = 240.0  # longest wait on a busy machine: a mirror looks again after up to a minute
 TERMS = "version = 1\n[retention]\ntext_days = 2\nsketch_days = 30\n"
 
 
@@ -58,7 +58,7 @@ def s3() -> Iterator[S3Server]:
 
 
 class Now:
-    """A clock that the test moves."""
+    """A clock that the test sets."""
 
     def __init__(self, at: datetime) -> None:
         self.at = at
@@ -89,7 +89,7 @@ def pair(place: Path, address: str, now: Now) -> tuple[Folder, Folder, Mirror, M
 
 
 def look(mirror: Mirror, everything: bool = False) -> None:
-    """One step that looks for what others wrote."""
+    """Make one step that looks for what others wrote."""
     mirror.listed_s = mirror.others_s = float("-inf")
     if everything:
         mirror.everything_s = float("-inf")
@@ -97,7 +97,7 @@ def look(mirror: Mirror, everything: bool = False) -> None:
 
 
 def write(one: Folder, number: int, at: datetime = HOUR, rows: int = 3) -> None:
-    """One segment, of rows that are found again by their ids, with a text each."""
+    """Write one segment, whose rows can be identified by their ids, with a text each."""
     batch = pa.record_batch(
         {
             "exchange_id": [f"{one.path.name}.{number}.{row}" for row in range(rows)],
@@ -109,7 +109,7 @@ def write(one: Folder, number: int, at: datetime = HOUR, rows: int = 3) -> None:
 
 
 def rows_hash(one: Folder) -> str:
-    """What a reader of one gateway's folder gets: every row once, whatever the order of files."""
+    """Read one gateway's folder: every row once, for any order of files."""
     tables = list(segments.read_new(one, set()))
     ids = sorted(id for table in tables for id in table["exchange_id"].to_pylist())
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()
@@ -139,7 +139,7 @@ def test_what_one_writes_is_at_the_other_and_merges_follow(tmp_path: Path, s3: S
 
 
 def test_a_bucket_with_versions_serves_as_well(tmp_path: Path, s3: S3Server) -> None:
-    """What is deleted there leaves a marker, which is no object."""
+    """A deletion there leaves a marker, which is no object."""
     address, now = s3.bucket(versions=True), Now(HOUR)
     a, b, up, down = pair(tmp_path, address, now)
     for number in (1, 2):
@@ -157,7 +157,7 @@ def test_a_bucket_with_versions_serves_as_well(tmp_path: Path, s3: S3Server) -> 
 def test_more_objects_than_an_answer_lists_are_all_seen(tmp_path: Path, s3: S3Server) -> None:
     address, client = s3.bucket(), s3.client()
     bucket, _, prefix = address.removeprefix("s3://").partition("?")[0].partition("/")
-    names = [f"segments/gw-a/h{k % 3}/{k}" for k in range(1_050)]  # an answer has a thousand
+    names = [f"segments/gw-a/h{k % 3}/{k}" for k in range(1_050)]  # a page of results has a thousand
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=b""), names))
     store = ObjectStore(address, open_folder(tmp_path / "gw").secret())
@@ -223,7 +223,7 @@ def test_retention_takes_texts_and_rows_away_everywhere(tmp_path: Path, s3: S3Se
     now.at = HOUR + timedelta(days=10)
     assert segments.forget(a, now.at, 2, 30) == 1
     look(up)
-    assert len(s3.names(address, "segments/gw-a")) == 2  # the one with texts is gone
+    assert len(s3.names(address, "segments/gw-a")) == 2  # the one with texts was deleted
     look(down, everything=True)
     first = next(segments.read_new(b, set()))
     assert first["prompt"].null_count == 3
@@ -236,7 +236,7 @@ def test_retention_takes_texts_and_rows_away_everywhere(tmp_path: Path, s3: S3Se
     now.at = HOUR + timedelta(days=60)
     a.terms.write_text("nonsense", encoding="utf-8")
     look(up, everything=True)
-    assert len(s3.names(address, "segments/gw-a")) == 1  # who cannot read the terms lets nothing go
+    assert len(s3.names(address, "segments/gw-a")) == 1  # without a readable policy nothing is deleted
 
 
 def test_while_the_store_is_away_exchanges_wait_and_nothing_is_lost_or_doubled(
@@ -257,11 +257,11 @@ def test_while_the_store_is_away_exchanges_wait_and_nothing_is_lost_or_doubled(
         assert up.waiting_bytes > 0
         _health_says(a, up, DEGRADED, "2 segments wait", "cannot be reached")
         assert "stillwatch_store_waiting_segments 2" in _metrics_of(a)
-        again = Mirror(a, settings(address, "gw-a"), now)  # what waits follows from what lies there
+        again = Mirror(a, settings(address, "gw-a"), now)  # what waits follows from the files
     finally:
         s3.start()
     look(down)
-    now.at += timedelta(hours=5)  # hours that nobody looks at each time
+    now.at += timedelta(hours=5)  # hours that are not checked each time
     look(again)
     assert (again.waiting, again.put) == (0, 2)
     again.error = None
@@ -287,7 +287,7 @@ def _metrics_of(one: Folder) -> str:
 
 
 def test_foreign_and_damaged_objects_are_named_and_left_alone(tmp_path: Path, s3: S3Server) -> None:
-    """Somebody else may write to the bucket: what they plant, change or move is not taken for ours."""
+    """Others may write to the bucket: what they add, change or move is not accepted as ours."""
     address, now = s3.bucket(), Now(HOUR)
     _, b, up, down = pair(tmp_path, address, now)
     a = up.folder
@@ -330,7 +330,7 @@ def test_a_light_look_asks_as_much_after_a_year_as_after_an_hour(tmp_path: Path,
     assert counts[0] == counts[1]
     s3.requests.clear()
     down.listed_s = float("-inf")
-    down.step()  # a moment later: who the others are and what is new of earlier hours is known
+    down.step()  # now the others, and news of earlier hours, are known
     assert not any("news" in one.url or one.url.endswith("segments%2F") for one in s3.requests)
     assert any("segments%2Fgw-a%2F" in one.url for one in s3.requests)
 
@@ -377,7 +377,7 @@ def test_an_own_segment_that_was_lost_comes_back(tmp_path: Path, s3: S3Server) -
 
 
 def _have_all(mirrors: list[Mirror]) -> bool:
-    """Let each look once; whether all of them have what all of them wrote."""
+    """Let each mirror look once; return whether all of them have what all of them wrote."""
     for one in mirrors:
         look(one, everything=True)  # a laden machine puts up a part
     return len({len(segments.all_segments(one.folder)) for one in mirrors}) == 1 and not any(
@@ -433,7 +433,7 @@ def test_findings_follow_the_lease_and_a_replaced_holder_changes_nothing(
 
 
 def test_planted_segments_stop_neither_their_gateway_nor_the_others(tmp_path: Path, s3: S3Server) -> None:
-    """By their names they are later than any, hold all the others, or come before the real one."""
+    """Their names sort after all others, claim to contain all others, or sort before the real one."""
     address, now = s3.bucket(), Now(HOUR)
     a, b, up, down = pair(tmp_path, address, now)
     write(a, 1)
@@ -449,13 +449,13 @@ def test_planted_segments_stop_neither_their_gateway_nor_the_others(tmp_path: Pa
     look(down, everything=True)
     assert rows_hash(b) == rows_hash(a)
     assert again.waiting == 0
-    # nobody need look at the older of two of one name; written in one second either may come first
+    # the older of two with one name need not be read; if written in one second, either may come first
     assert down.says()["strange"] in (2, 3)
     assert len(segments.all_segments(a)) == 3
 
 
 def test_a_planted_publication_is_passed_over(tmp_path: Path, s3: S3Server) -> None:
-    """Whoever may write to the bucket gives it the highest number. The one before is taken."""
+    """An account that can write to the bucket gives it the highest number. The previous one is used."""
     address, now = s3.bucket(), Now(HOUR)
     a, b, up, down = pair(tmp_path, address, now)
     _lease(a, 100)
@@ -507,7 +507,7 @@ def test_an_address_that_cannot_be_used_is_refused(address: str) -> None:
 
 
 def test_a_log_dealt_over_a_store_gives_the_findings_of_a_folder(tmp_path: Path, s3: S3Server) -> None:
-    """And the gateway that takes the detector over goes on where the other was."""
+    """The gateway that takes over the detector continues where the other stopped."""
     world, _, _ = with_followers()
     end_us = int(pc.max(world.table["time"]).cast(pa.int64()).as_py())
     (tmp_path / "folder").mkdir()
@@ -539,7 +539,7 @@ def test_a_log_dealt_over_a_store_gives_the_findings_of_a_folder(tmp_path: Path,
     look(mirrors[1], everything=True)
     again = FolderScan(b, plain, lambda: end_us)
     again.step()
-    assert again.read == 0  # it goes on where the other was
+    assert again.read == 0  # it continues where the other stopped
     assert load(b.detector).campaigns
     assert [c.id for c in load(b.detector).campaigns] == [c.id for c in load(a.detector).campaigns]
 
@@ -623,7 +623,7 @@ def test_a_bucket_that_cannot_be_used_is_said_at_the_start(tmp_path: Path, s3: S
 
 
 def _ids(one: Folder, many: int) -> list[str] | None:
-    """What a reader finds, once it is so many."""
+    """Return what a reader finds, once it has that many rows."""
     tables = segments.read_new(one, set())
     found = sorted(id for table in tables for id in table["exchange_id"].to_pylist())
     return found if len(found) == many else None

@@ -1,4 +1,4 @@
-"""Every file that a gateway leaves says which version of its format it has, or is made again without loss."""
+"""Every file of a gateway states the version of its format, or is made again without loss."""
 
 import json
 import shutil
@@ -54,19 +54,19 @@ def magic(path: Path) -> object:
     return path.read_bytes().startswith(MAGIC)
 
 
-# Pattern of the name below a gateway's folder -> how to read the version that it says.
+# Pattern of the name below a gateway's folder -> how to read its version.
 VERSIONED: dict[str, Callable[[Path], object]] = {
     "state.db": user_version,  # migrated step by step; a newer one is refused
     "objects.db": user_version,
     "cases.db": shapes,  # the same, for each part
     "segments/*/*.parquet": sketch_form,  # earlier forms are read as they are
     "wal/*.log": magic,
-    "detector/live.npz": live_form,  # of another form it is made again from the segments
+    "detector/live.npz": live_form,  # another form: it is made again from the segments
     "detector/findings.json": writer,  # fields are only added
     "detector/evidence.json": writer,
     "terms.toml": terms_version,
 }
-# Keys that are read by name: one that is missing has its default, an unknown one is refused or passed over.
+# Keys that are read by name: a missing one has its default, an unknown one is refused or ignored.
 BY_NAME = (
     "serve.json",
     "terms-history.jsonl",
@@ -75,9 +75,9 @@ BY_NAME = (
     "retention_clock.json",
     "state.mark",
 )
-# Written anew at each start, or from the segments: no version would be asked for what it holds.
+# Rewritten at each start, or from the segments: their versions would not matter.
 MADE_ANEW = ("run/*", "lock", "*-wal", "*-shm", "wal/*", "detector/accounts.parquet", "detector/*.html")
-# Named by a file that says its version.
+# Listed by a file that states its version.
 NAMED = ("detector/live.rows/*.npz",)
 PLAIN = ("secret", "audit.key", "audit.key.pub")  # bytes of one length, PEM
 
@@ -102,8 +102,8 @@ def test_each_file_of_a_gateway_says_its_version_or_needs_none() -> None:
                 seen.add(next(pattern for pattern in VERSIONED if fnmatch(name, pattern)))
             elif not any(fnmatch(name, pattern) for pattern in (*BY_NAME, *MADE_ANEW, *PLAIN, *NAMED)):
                 strange.append(name)
-        assert strange == []  # say above what a new file does
-        assert set(VERSIONED) - seen <= {"wal/*.log"}  # the recorder has used them up
+        assert strange == []  # add new files to the lists above
+        assert set(VERSIONED) - seen <= {"wal/*.log"}  # the recorder has consumed them
 
 
 def test_owners_of_an_earlier_form_are_taken_up_and_of_a_newer_one_refused(tmp_path: Path) -> None:

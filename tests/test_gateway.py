@@ -1,4 +1,4 @@
-"""The gateway end to end: what passes, what is written down, what the terms do on the way."""
+"""The gateway end to end: what passes, what is recorded, and the effects of the policy."""
 
 import json
 import time
@@ -51,7 +51,7 @@ def test_bodies_pass_byte_for_byte_and_the_row_says_what_took_place(up: Upstream
         assert row["prompt"] is None
         counted = g.counters()
         assert counted["commits"] >= 1
-        assert 0 < counted["commit_us"] < 20_000_000  # what /metrics says of a slow disk
+        assert 0 < counted["commit_us"] < 20_000_000  # the measurement of a slow disk in /metrics
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_a_banned_upstream_gets_nothing_but_what_is_excepted(up: Upstream) -> No
         assert len(up.seen) == before
         g.folder.terms.write_text("version = 2\n" + banned + excepted)
         until(lambda: ask(g, model="deepseek-chat").status_code == 200, what="the exception")
-        assert ask(g).status_code == 403  # not what is excepted
+        assert ask(g).status_code == 403  # outside the exception
 
 
 @pytest.mark.slow
@@ -207,7 +207,7 @@ def test_many_at_once_do_not_each_find_the_budget_unspent(up: Upstream) -> None:
     with gateway(up.url, terms) as g, ThreadPoolExecutor(20) as pool:
         late = {"x-fault": "late=1.5", "x-tokens": "50"}
         found = list(pool.map(lambda _: ask(g, headers=late, max_tokens=4000).status_code, range(20)))
-        assert sorted(found) == [200] + [429] * 19  # one answer may pass the limit, however many are asked
+        assert sorted(found) == [200] + [429] * 19  # only one answer may exceed the limit
         assert ask(g, headers=late | {"x-fault": "reset"}).status_code == 502  # nothing stays reserved
         small = list(pool.map(lambda _: ask(g, headers=late, max_tokens=100).status_code, range(20)))
         assert small == [200] * 20

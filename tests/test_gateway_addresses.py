@@ -1,4 +1,4 @@
-"""Addresses in bodies: clients go on at the gateway, and no answer leaves past it."""
+"""Addresses in bodies are rewritten: clients stay at the gateway, and no answer bypasses it."""
 
 import json
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def gate(up: Scripted) -> Iterator[Running]:
 def test_anthropic_s_client_fetches_a_batch_s_results_through_the_gateway(
     up: Scripted, gate: Running
 ) -> None:
-    """It goes to the address in the reply, with its key: straight to the upstream, it was refused there."""
+    """The client sends its key to the address in the reply. At the upstream itself the key was refused."""
     with anthropic.Anthropic(api_key=gate.key, base_url=gate.url, max_retries=0) as client:
         asks: Any = {"model": "mira", "max_tokens": 9, "messages": [{"role": "user", "content": "Why?"}]}
         batch = client.messages.batches.create(requests=[{"custom_id": "a", "params": asks}])
@@ -142,7 +142,7 @@ API = Target("https://api.example.com/v1")
         ("batches", {"results_url": "https://api.example.com/v1/messages/batches/b/results"},
          {"results_url": "https://gw:8080/v1/messages/batches/b/results"}),
         ("batches", {"results_url": "https://api.anthropic.com/v1/messages/batches/b/results"},
-         {"results_url": "https://gw:8080/v1/messages/batches/b/results"}),  # of an upstream's upstream
+         {"results_url": "https://gw:8080/v1/messages/batches/b/results"}),  # an upstream's upstream
         ("batches", {"id": "b", "output_file_url": "https://spaces.test/b?X-Amz-Signature=1"}, {"id": "b"}),
         ("batches", {"results_url": None, "data": [{"results_url": 7}, 3]}, None),
         ("batches", {"results_url": "/v1/messages/batches/b/results"}, None),

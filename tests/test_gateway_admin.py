@@ -1,4 +1,4 @@
-"""The admin port: who gets in, what it answers, and that it keeps to its own description."""
+"""The admin port: authentication, its responses, and agreement with its own API description."""
 
 import re
 import socket
@@ -79,7 +79,7 @@ def _proposal(desk: Desk, *accounts: str) -> int:
 
 
 def _filled(desk: Desk) -> None:
-    """One of everything, so that a walk over the description finds things."""
+    """Create one of everything, so that a walk over the description finds objects."""
     for account in ("acme", "beta", "zeta"):
         desk.state.issue(account, "Org", now_us=NOW)
     for account in ("acme", "beta", "gamma"):
@@ -98,7 +98,7 @@ def _filled(desk: Desk) -> None:
     )
 
 
-# --- who gets in ---
+# --- authentication ---
 
 
 @pytest.mark.slow
@@ -300,7 +300,7 @@ def test_proposals_over_the_port(admin: TestClient, desk: Desk) -> None:
     assert admin.post(f"/v1/proposals/{second}/dismiss", json={"why": "x"}).json()["state"] == "dismissed"
 
 
-# --- what may only be read ---
+# --- read-only endpoints ---
 
 
 @pytest.mark.slow
@@ -372,7 +372,7 @@ def test_health_is_503_when_nobody_is_served(admin: TestClient, desk: Desk) -> N
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
 
 
-# --- it keeps to its own description ---
+# --- agreement with its own description ---
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The admin port under whoever reaches it without a token: it lies in the process that keeps all running."""
+"""The admin port under clients without a token: it shares a process with the supervisor."""
 
 import asyncio
 import http.client
@@ -65,7 +65,7 @@ def connect(port: int) -> socket.socket:
 
 
 def hung_up(connection: socket.socket) -> bool:
-    """Wait until the other side ends it; whether it said nothing before."""
+    """Wait until the other side closes the connection; return whether it sent nothing before."""
     connection.settimeout(20)
     try:
         return connection.recv(1) == b""
@@ -79,7 +79,7 @@ def test_idle_connections_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
         lying = [idle.enter_context(connect(port)) for _ in range(25)]
         for _ in range(5):
             assert get(port) == 200
-        assert hung_up(lying[0])  # the longest silent goes first
+        assert hung_up(lying[0])  # the connection idle for longest is closed first
 
 
 def test_what_is_answered_is_closed_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_an_offer_of_another_protocol_makes_no_request_of_a_body(offer: bytes, p
 
 @pytest.mark.parametrize("method", [b"CONNECT", b"GET"])
 def test_who_only_offers_is_hung_up_on(method: bytes) -> None:
-    """Thousands of offers in one breath are no way into the stack, and CONNECT leads nowhere."""
+    """Thousands of upgrade offers in one write do not overflow the stack, and CONNECT has no effect."""
     asked = method + b" / HTTP/1.1\r\nhost: x\r\n" + OFFERS[0] + b"\r\n"
     with admin_port() as port, closing(connect(port)) as client:
         with suppress(ConnectionError):
@@ -170,7 +170,7 @@ def test_who_only_offers_is_hung_up_on(method: bytes) -> None:
 
 
 def test_requests_behind_one_another_are_few() -> None:
-    """One read of a socket brings thousands: each took 5 KB, and its turn before everybody else's."""
+    """One read of a socket contains thousands of requests: each took 5 KB, and other clients waited."""
     with admin_port() as port, closing(connect(port)) as client:
         client.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n" * 1_000)
         told = b""
@@ -192,7 +192,7 @@ def test_who_was_answered_and_lies_idle_makes_room_for_who_asks(monkeypatch: pyt
             idle = kept.enter_context(closing(connect(port)))
             idle.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             assert idle.recv(12) == b"HTTP/1.1 200"
-            slow_head.sendall(b"x: y\r\n")  # it is heard of
+            slow_head.sendall(b"x: y\r\n")  # a slow client that is not idle
             time.sleep(0.01)
         slow_head.sendall(b"\r\n")
         assert slow_head.recv(12) == b"HTTP/1.1 200"
@@ -232,7 +232,7 @@ BOMB = b'{"a":[' + b"[]," * 650_000 + b"[]]}"
 
 @pytest.mark.slow
 def test_bodies_without_a_token_take_no_memory_and_no_time() -> None:
-    """2 MB of empty lists are 50 MB when read: 80 clients took 3.5 GB and 85 seconds of CPU (2026-12-01)."""
+    """2 MB of empty lists take 50 MB once parsed: 80 clients took 3.5 GB and 85 s of CPU (2026-12-01)."""
     head = b"POST /v1/keys HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     head += b"content-length: %d\r\n\r\n" % len(BOMB)
 
@@ -262,13 +262,13 @@ def test_a_gateway_with_few_descriptors_serves_on_beside_idle_connections() -> N
         s.start(preexec_fn=narrow)
         pids = s.pids()
         for _ in range(400):
-            with suppress(TimeoutError):  # a full queue of the kernel's
+            with suppress(TimeoutError):  # the kernel's queue is full
                 idle.enter_context(socket.create_connection(("127.0.0.1", s.admin_port), 2))
         _is_well_for(s, pids, 25.0)
 
 
 def _is_well_for(s: Served, pids: set[int], seconds: float) -> None:
-    """Longer than a worker may be silent (`supervise.STUCK_S`)."""
+    """Check the gateway for longer than a worker may be silent (`supervise.STUCK_S`)."""
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s:
         assert s.ask() == 200

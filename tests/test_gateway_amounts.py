@@ -1,4 +1,4 @@
-"""How much a request asks for is read as its upstream would read it: no spelling makes it look like less."""
+"""The amount that a request asks for is parsed as its upstream does: no spelling makes it smaller."""
 
 import json
 from typing import Any
@@ -21,13 +21,13 @@ def asked(target: str, body: dict[str, Any] | bytes, kind: str = "application/js
     ("target", "body"),
     [
         (CHAT, {"n": 9}),
-        (CHAT, {"n": 9.0}),  # pydantic, and so vLLM and LiteLLM, take it for 9
+        (CHAT, {"n": 9.0}),  # pydantic, and so vLLM and LiteLLM, read it as 9
         (CHAT, b'{"model": "mira", "n": 9e0}'),
         (CHAT, {"n": "9"}),
         (CHAT, {"n": " 9 "}),
-        (CHAT, {"n": 1, "N": 9}),  # Go's reader takes the last one
+        (CHAT, {"n": 1, "N": 9}),  # Go's parser uses the last one
         (CHAT, {"extra_body": {"n": 9}}),
-        (OLD, {"prompt": "x", "best_of": 9}),  # written and paid for, and all but one thrown away
+        (OLD, {"prompt": "x", "best_of": 9}),  # all but one are generated, charged and discarded
         (OLD, {"prompt": "x", "n": 3, "best_of": 9}),
         (GEMINI, {"generationConfig": {"candidateCount": 9}}),
         (GEMINI, {"generation_config": {"candidate_count": 9}}),
@@ -76,7 +76,7 @@ def test_one_prompt_of_tokens_is_one_answer() -> None:
         ({"max_tokens": 7, "MAX_TOKENS": 900}, 900),
         ({"max_tokens": 7, "maxTokens": 900}, 900),
         ({"max_tokens": 7, "Max_Completion_Tokens": 900.0}, 900),
-        ({"MAX_TOKENS": 7}, None),  # only some upstreams obey it: no promise
+        ({"MAX_TOKENS": 7}, None),  # only some upstreams obey it, so it is no limit
         ({"max_tokens": 7.0}, None),
         ({"max_tokens": 7, "max_completion_tokens": "900"}, 900),
     ],
@@ -98,7 +98,7 @@ def test_a_model_s_own_fields_at_bedrock_make_an_answer_longer_and_never_shorter
     [
         (CHAT, {"logprobs": True}),
         (CHAT, {"Logprobs": True}),
-        (OLD, {"prompt": "x", "logprobs": 0}),  # of the token that was drawn
+        (OLD, {"prompt": "x", "logprobs": 0}),  # of the sampled token
         (CHAT, {"prompt_logprobs": 0}),
         (CHAT, {"extra_body": {"prompt_logprobs": 1}}),
         ("/completion", {"prompt": "x", "n_probs": 5}),
@@ -163,19 +163,19 @@ def test_a_question_of_a_batch_is_read_as_one_that_is_asked_alone() -> None:
     assert (lines(old).said, lines(old).n) == (30, 3)
     assert lines({"url": CHAT, "body": {"max_tokens": 5, "n": "4"}}).said == 20
     assert lines({"url": CHAT, "body": {"logprobs": 0}}).logprobs
-    # who serves batches without a path in each line asks a prompt all the same
+    # upstreams whose batch lines need no path still read a prompt
     assert lines({"url": "/v1/embeddings", "body": {"max_tokens": 5, "prompt": "x"}}).said == 5
     assert lines({"url": "/v1/embeddings", "body": {"input": "x"}}).unsaid == 0
 
 
-# --- a body under a form's name -----------------------------------------------------------------------------
+# --- a body with a form's content type ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "body",
     [
         b'{"model": "mira", "x": "&model=banned&y="}',
-        b'{"model": "mira", "x": ";model=banned;y="}',  # python-multipart divides at these too
+        b'{"model": "mira", "x": ";model=banned;y="}',  # python-multipart splits at these too
         b'{"model": "mira", "x": "&mod%65l=banned"}',
     ],
 )

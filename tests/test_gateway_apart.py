@@ -1,4 +1,4 @@
-"""Accounts behind one upstream key do not reach what another stored: by no path, body, list, or restart."""
+"""Accounts with one upstream key cannot reach each other's objects: by path, body, list, or restart."""
 
 import json
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from stillwatch.gateway.path.objects import Listing, place_of
 from stillwatch.gateway.path.references import in_value, made_in, made_in_event
 from upstream_store import Store, storing
 
-# OpenAI calls assistants old; they are served, and hold what people said
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # assistants are old, and served
+# OpenAI calls assistants deprecated; they are still served, and contain people's texts
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # assistants are deprecated, but served
 QUESTION = {
     "custom_id": "1",
     "method": "POST",
@@ -59,7 +59,7 @@ def world() -> Iterator[World]:
 
 
 def made_by(client: openai.OpenAI) -> dict[str, str]:
-    """One of everything, by the official client."""
+    """Create one object of each kind with the official client."""
     file = client.files.create(file=("q.jsonl", line()), purpose="batch")
     batch = client.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h")
     response = client.responses.create(model="mira", input="keep this")
@@ -152,7 +152,7 @@ def paths_of(a: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def bodies_of(a: dict[str, str]) -> list[tuple[str, Any]]:
-    """Bodies that draw on A's objects, each with its path."""
+    """Return bodies that refer to A's objects, each with its path."""
     file, response = a["files"], a["responses"]
     chat = [{"role": "user", "content": [{"type": "file", "file": {"file_id": file}}]}]
     part = [{"role": "user", "content": [{"type": "input_file", "file_id": file}]}]
@@ -216,12 +216,12 @@ def form(lines: bytes, **fields: str) -> tuple[bytes, str]:
 
 
 def try_everything(world: World, a: dict[str, str]) -> int:
-    """B tries; gives how often. Nothing may reach the upstream that names what A made."""
+    """Let B try; return how often. Nothing that names A's objects may reach the upstream."""
     store, tries = world.store, 0
     theirs, before = store.of("a"), len(store.crossings)
     for method, target in paths_of(a):
         status, body = world.ask("b", method, target, {} if method == "POST" else None)
-        unknown = status == 403 and b'"path_not_allowed"' in body  # in no line of the table, whoever asks
+        unknown = status == 403 and b'"path_not_allowed"' in body  # in no line of the table, for any account
         assert unknown or status in (400, 404), (method, target, status, body)
         tries += 1
     for target, asked in bodies_of(a):
@@ -362,7 +362,7 @@ def test_questions_that_were_uploaded_in_parts_begin_no_batch(world: World) -> N
 
 
 def test_ids_that_are_the_users_own_words_are_no_references(world: World) -> None:
-    """Tool arguments, metadata, schemas, texts: no honest request is refused for them."""
+    """Tool arguments, metadata, schemas, texts: no honest request is refused because of them."""
     tool_use = {
         "role": "assistant",
         "content": [{"type": "tool_use", "id": "toolu_1", "name": "get", "input": {"file_id": "x"}}],

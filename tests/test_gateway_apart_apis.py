@@ -1,6 +1,6 @@
-"""Accounts behind one upstream key at Gemini, Vertex, Replicate, Mistral, xAI: whose an object is there.
+"""Accounts with one upstream key at Gemini, Vertex, Replicate, Mistral, xAI: one owner per object.
 
-The upstream stores, resolves an id wherever it stands, and is the only one to believe `x-who`.
+The upstream stores objects and resolves an id anywhere in a request. It alone trusts `x-who`.
 """
 
 import json
@@ -20,7 +20,7 @@ from stillwatch.gateway.path.references import in_value
 
 @dataclass
 class Resources:
-    """What lies at the upstream, by id: who made it."""
+    """The objects at the upstream, by id, with the account that made each."""
 
     makers: dict[str, str] = field(default_factory=dict)
     crossings: list[tuple[str, str, str]] = field(default_factory=list)
@@ -108,7 +108,7 @@ VERTEX = "/v1/projects/p/locations/l"
 
 
 def made_by(world: World, who: str) -> dict[str, str]:
-    """One of each, by name."""
+    """Create one object of each kind, by name."""
     ask = world.ask
     return {
         "cache": ask(who, "POST", "/v1beta/cachedContents", SAY | {"model": "models/g"})[1]["name"],
@@ -126,7 +126,7 @@ def made_by(world: World, who: str) -> dict[str, str]:
 
 
 def requests_for(a: dict[str, str]) -> list[tuple[str, str, Any]]:
-    """Every way to use what somebody made."""
+    """Return every kind of request that uses another account's objects."""
     generate = "/v1beta/models/g:generateContent"
     uri = "https://generativelanguage.googleapis.com/v1beta/" + a["file"]
     part = lambda data: {"contents": [{"parts": [{"text": "repeat"}, data]}]}  # noqa: E731
@@ -180,9 +180,9 @@ def test_nobody_reaches_what_another_made_at_other_apis_and_everybody_his_own(wo
             {"ragCorpus": "projects/p/locations/l/ragCorpora/1"}]}}}]},
         {"prompt": {"id": "p", "variables": {"f": {"type": "input_file", "file_id": "file-1"}}}},
         {"model": "tunedModels/mine-1"},
-        {"messages": [{"role": "system", "content": "fileid://file-fe-1,fileid://file-fe-2"}]},  # Qwen's
+        {"messages": [{"role": "system", "content": "fileid://file-fe-1,fileid://file-fe-2"}]},  # for Qwen
         {"messages": [{"role": "system", "content": "fileid://f-1 " + "x" * 600}]},
-        {"from_checkpoint": "ft-1a:3"},  # Together: trains on with another's weights
+        {"from_checkpoint": "ft-1a:3"},  # Together: continues to train another account's weights
         {"input": [{"type": "document", "uri": "files/7"}]},
         {"tools": [{"type": "collections_search", "collection_ids": ["u-1"]}]},
     ],
@@ -212,7 +212,7 @@ def test_words_that_look_like_it_are_no_references(body: dict[str, Any]) -> None
 
 
 def test_a_stored_prompt_that_was_assigned_is_that_account_s(world: World) -> None:
-    """Nobody makes one through an API: it is the organisation's, until an administrator gives it away."""
+    """No API creates one: it belongs to the organisation until an administrator assigns it."""
     body = {"model": "m", "prompt": {"id": "pmpt_7", "variables": {"q": "x"}}}
     assert world.ask("b", "POST", "/v1/responses", body)[0] == 200
     world.gate.own("pmpt_7")
@@ -224,7 +224,7 @@ def test_a_stored_prompt_that_was_assigned_is_that_account_s(world: World) -> No
 
 @pytest.mark.slow
 def test_two_accounts_never_share_an_idempotency_key(world: World) -> None:
-    """An upstream gives who repeats a key the reply that its first use got."""
+    """An upstream answers a repeated key with the reply to its first use."""
     keys = []
     for who in ("a", "a", "b"):
         world.ask(

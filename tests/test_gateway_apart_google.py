@@ -1,6 +1,6 @@
-"""Google's names of what is stored, however they are spelt, and what its batches read: whose they are.
+"""The owners of Google's stored objects, however their names are spelt, and of the files that batches read.
 
-The upstream resolves a name as leniently as any server might: escapes, slashes, letters, hosts.
+The upstream resolves a name as leniently as any server might: escapes, slashes, letter case, hosts.
 """
 
 import json
@@ -22,8 +22,8 @@ BATCH = "/v1beta/models/g:batchGenerateContent"
 
 
 class Storing:
-    """Files, stores and batches, each with its maker in `x-who`. What another made and a request uses is a
-    crossing."""
+    """Files, stores and batches, each with its maker in `x-who`. Each use of another maker's object is
+    recorded as a crossing."""
 
     def __init__(self) -> None:
         self.makers: dict[str, str] = {}
@@ -58,7 +58,7 @@ class World:
         return ask(self.gate, method, target, body, self.keys[who], x__who=who, **more)
 
     def make(self, who: str) -> tuple[str, str]:
-        """A file and a store."""
+        """Create a file and a store."""
         file = self.ask(who, "POST", "/v1beta/files", {"file": {"displayName": "x"}})[1]["file"]["name"]
         return file, self.ask(who, "POST", "/v1beta/fileSearchStores", {"displayName": "x"})[1]["name"]
 
@@ -71,7 +71,7 @@ def world() -> Iterator[World]:
 
 
 def spelt(file: str) -> list[str]:
-    """A file's address as some server might still read it."""
+    """Return spellings of a file's address that some server might accept."""
     name = file.rpartition("/")[2]
     escaped = f"%{ord(name[0]):02x}{name[1:]}"
     return [
@@ -226,7 +226,7 @@ def asking(text: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_line_of_google_s_batch_names_no_other_s_file(world: World) -> None:
-    """Uploaded as google-genai does, and as a form."""
+    """The batch is uploaded as google-genai does it, and as a form."""
     file, _ = world.make("a")
     before = len(world.store.crossings)
     for request in (

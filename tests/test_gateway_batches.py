@@ -1,4 +1,4 @@
-"""Batches: the cheapest way out. Every question in one is judged and recorded, every answer looked at."""
+"""Batches: every question in one is judged and recorded, and every answer is checked."""
 
 import gzip
 import json
@@ -45,7 +45,7 @@ def files_api(
     kind: str | list[str] = "application/octet-stream",
     took: tuple[int, str] = (200, '{"id": "1"}'),
 ) -> Iterator[str]:
-    """An upstream that takes any upload, and hands out these answers: one again and again, or each once."""
+    """An upstream that accepts any upload and returns these answers: one repeatedly, or each once."""
     each = iter(answers) if isinstance(answers, list) else repeat(answers)
     kinds = iter(kind) if isinstance(kind, list) else repeat(kind)
 
@@ -76,7 +76,7 @@ def files_api(
 
 @contextmanager
 def gateway(*args: Any, **settings: Any) -> Iterator[Running]:
-    """One whose account made every object that these tests ask for."""
+    """A gateway on which one account owns every object that these tests request."""
     with gateway_world.gateway(*args, **settings) as running:
         ids = ("1", "f", "o", "p", "q", "r", "s", "t", "resp_1")
         running.own(*ids, account=settings.get("account", "acct_test"))
@@ -151,7 +151,7 @@ def test_a_file_that_merely_speaks_of_a_banned_model_passes() -> None:
 
 @pytest.mark.slow
 def test_a_list_of_models_does_not_hold_back_what_is_fetched_later() -> None:
-    """Upstreams answer with longer names, and the request that fetches names none."""
+    """Upstreams answer with longer model names, and the request that fetches an answer names no model."""
     terms = 'version = 1\n[models]\nallow = ["gpt-4o"]\n'
     answer = json.dumps({"object": "response", "model": "gpt-4o-2024-08-06"})
     with files_api(answer, "application/json") as up, gateway(up, terms, recorder=False) as g:
@@ -172,7 +172,7 @@ def test_answers_are_stripped_line_by_line() -> None:
         assert [json.loads(line)["custom_id"] for line in reply.text.splitlines()] == ["q", "q"]
 
 
-# --- what a batch may bring, and what it brought ---
+# --- the possible output of a batch, and the actual output ---
 
 HOURLY = (
     "version = 1\n[limits]\nanswer_tokens = 1000\noutput_tokens_per_hour = 1000\n"  # 24,000 a day in batches
@@ -195,19 +195,19 @@ def test_a_batch_is_held_to_what_its_questions_allow_themselves_each_time_it_is_
         assert upload(
             g, ASK | {"max_tokens": 9_000}, ASK | {"max_completion_tokens": 8_000, "n": 2}
         ).is_success
-        assert begin(g) == (400, "batch_too_large")  # 25,000: no day is long enough
-        assert upload(g, ASK | {"max_tokens": 9_000}, ASK).is_success  # 1,000 where it does not say
+        assert begin(g) == (400, "batch_too_large")  # 25,000: more than any day's budget
+        assert upload(g, ASK | {"max_tokens": 9_000}, ASK).is_success  # 1,000 for the line without a limit
         assert [begin(g), begin(g)] == [(200, ""), (200, "")]
         g.stop("worker-0")
         g.start("worker-0")
-        assert begin(g) == (429, "rate_limited")  # one file, begun again and again
+        assert begin(g) == (429, "rate_limited")  # one file, started repeatedly
         inline = {"requests": [{"custom_id": "a", "params": ASK | {"max_tokens": 5_000}}]}
         path = g.url + "/v1/messages/batches"
         assert httpx.post(path, json=inline, headers=g.auth).json()["error"]["code"] == "rate_limited"
         inline["requests"][0]["params"] = ASK | {"max_tokens": 4_000}
         assert httpx.post(path, json=inline, headers=g.auth).status_code == 200
         chat = httpx.post(g.url + "/v1/chat/completions", json=ASK, headers=g.auth)
-        assert chat.status_code == 200  # what is promised for later holds up nothing now
+        assert chat.status_code == 200  # output that is promised for later blocks nothing now
 
 
 @pytest.mark.slow
@@ -248,7 +248,7 @@ def test_an_answer_that_is_worked_off_in_the_background_is_charged_before_it_com
     ):
         ask = {"model": "mira", "input": "Why?", "background": True, "max_output_tokens": 600}
         assert httpx.post(g.url + "/v1/responses", json=ask, headers=g.auth).status_code == 200
-        for name in ("r", "r", "r"):  # polled: 300 more than it said, once
+        for name in ("r", "r", "r"):  # polled: 300 more than promised, counted once
             assert httpx.get(f"{g.url}/v1/responses/{name}", headers=g.auth).status_code == 200
         assert httpx.get(f"{g.url}/v1/responses/s", headers=g.auth).status_code == 200
         assert httpx.get(f"{g.url}/v1/responses/t", headers=g.auth).status_code == 429
@@ -335,7 +335,7 @@ def test_what_nobody_means_overflows_no_counter(tmp_path: Path) -> None:
 
 
 def test_a_note_without_its_models_makes_no_known_file(tmp_path: Path) -> None:
-    """Else a batch is let in whose models no limit counts."""
+    """Otherwise a batch would be accepted whose models no limit counts."""
     notes, asked = Notes(tmp_path), BatchRequest(begins=True, files=("f",))
     notes.note("acct", "other", BatchRequest(1, 7), 1, ("mira",))
     with closing(sqlite3.connect(tmp_path / "batches.db")) as db:

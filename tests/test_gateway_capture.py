@@ -1,4 +1,4 @@
-"""What the recorder writes of a request: by any body, in any shape, counted where no table knows it."""
+"""The recorder's rows for requests: any body, in any shape; unknown ones are counted."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -55,7 +55,7 @@ def test_a_batch_is_its_questions_and_its_upload_has_none() -> None:
 
 
 def test_a_batch_s_name_for_a_question_hides_nothing_beside_it() -> None:
-    """Whoever writes `custom_id` somewhere wrote no batch with it: what else there is, is read."""
+    """A `custom_id` elsewhere makes no batch: the rest of the request is still read."""
     line = json.dumps({"custom_id": "1", "url": "/v1/chat/completions", "body": {"messages": []}}).encode()
     message = {"role": "user", "content": QUESTION, "metadata": {"custom_id": "1"}}
     assert row("/v1/threads/t/messages", message, "other")["prompt"] == QUESTION

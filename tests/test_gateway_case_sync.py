@@ -1,4 +1,4 @@
-"""What the gateway adds to the cases: findings folded, events on the trail, a lost database told later."""
+"""The gateway's updates of cases: findings added, events on the trail, catching up after a lost database."""
 
 import json
 import re
@@ -78,7 +78,7 @@ def desk(folder: Folder, state: ControlState) -> Desk:
 def test_another_table_of_networks_is_written_on_the_trail_once(
     folder: Folder, state: ControlState, casework: Casework
 ) -> None:
-    """By which table `asn` was looked up decides who sits in an office: nobody changes it unseen."""
+    """The table behind `asn` decides which accounts are in an office, so every change of it is recorded."""
 
     def in_use(*digests: str) -> None:
         files = [{"name": "ip2asn.tsv", "sha256": digest} for digest in digests]
@@ -89,7 +89,7 @@ def test_another_table_of_networks_is_written_on_the_trail_once(
             rows = db.execute(select(records.c.detail).where(records.c.what == "networks table"))
             return [json.loads(row.detail)["networks"] for row in rows]
 
-    casework.step(NOW)  # no recorder has beaten
+    casework.step(NOW)  # no heartbeat of a recorder yet
     in_use()
     casework.step(NOW)  # no table was named
     assert tables_on_trail() == []
@@ -97,7 +97,7 @@ def test_another_table_of_networks_is_written_on_the_trail_once(
         in_use(*digests)
         casework.step(NOW)
         again = Casework(folder, None, state, lambda _: None)
-        again.step(NOW)  # another process knows what the one before it wrote
+        again.step(NOW)  # another process knows what the previous one wrote
         again.store(NOW).close()
     assert tables_on_trail() == [[["ip2asn.tsv", "a"]], [["ip2asn.tsv", "b"]], []]
 
@@ -188,13 +188,13 @@ def test_a_database_that_cannot_be_had_is_told_everything_later(folder: Folder, 
     said: list[str] = []
     block(state, "acct_1")
     (folder.path / "apart").mkdir()
-    (folder.path / "apart" / "c.db").mkdir()  # a folder where the file would be
+    (folder.path / "apart" / "c.db").mkdir()  # a folder in the file's place
     casework = Casework(folder, f"sqlite:///{folder.path}/apart/c.db", state, said.append)
     with pytest.raises(CaseError):
         casework.step(NOW)
     (folder.path / "apart" / "c.db").rmdir()
     with pytest.raises(CaseError):
-        casework.step(NOW + SECOND)  # it is not tried with every breath
+        casework.step(NOW + SECOND)  # it is not retried at every step
     hand_over(folder, "a", "b")
     casework.step(NOW + AGAIN_US)
     assert [what for _, what, _ in recorded(casework)] == ["standings set"]
@@ -269,7 +269,7 @@ def test_a_place_that_cannot_hold_cases_is_told_before_a_start(folder: Folder, u
 
 @pytest.mark.slow
 def test_the_ladder_goes_by_what_people_said(casework: Casework) -> None:
-    """A stolen key is not the thief; a dismissed case asks for nothing; taken back, both count again."""
+    """A victim is not the thief; a dismissed case requires no action; after an undo both count again."""
     casework.folder.terms.write_text(ACTS.format(1, "throttle"), encoding="utf-8")
     watched = open_terms(casework.folder, keeps_history=True)
     enforcer = Enforcer(casework.folder, casework.state, watched, lambda _: None, lambda: casework.said)

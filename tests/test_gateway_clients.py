@@ -1,6 +1,6 @@
-"""The official clients, unchanged, through a real gateway to a real upstream: what they can do, what fails.
+"""The official clients, unchanged, with a real gateway and a real upstream: their features and failures.
 
-What each test expects of its row is looked at by the last one, when the gateway has been stopped in order.
+The last test stops the gateway and checks the row that each earlier test expects.
 """
 
 import asyncio
@@ -70,14 +70,14 @@ def text_of(**asked: Any) -> str:
     return "".join(model.answer({"model": "mira", **asked}).text)
 
 
-EXPECTED: dict[str, dict[str, Any]] = {}  # by user agent: what its row must say
+EXPECTED: dict[str, dict[str, Any]] = {}  # by user agent: the expected row
 
 
 NUMBERS = itertools.count()
 
 
 def tagged(**headers: str) -> dict[str, str]:
-    """Headers that tell one request's row apart."""
+    """Return headers that identify one request's row."""
     return {"user-agent": f"tests/{next(NUMBERS)}", **headers}
 
 
@@ -200,7 +200,7 @@ def test_paths_that_the_gateway_does_not_know_pass(client: openai.OpenAI, up: Up
     assert data in seen.body
     client.get("/oddly/named?a=1&b=%2F%20", cast_to=object)
     assert last(up).path == "/v1/oddly/named?a=1&b=%2F%20"
-    with pytest.raises(openai.NotFoundError):  # nobody knows whose it is
+    with pytest.raises(openai.NotFoundError):  # its owner is unknown
         client.delete("/models/mine", cast_to=object)
 
 
@@ -294,7 +294,7 @@ def test_messages_async(gate: Running) -> None:
 
 @pytest.fixture(scope="module")
 def poor(gate: Running) -> str:
-    """A key of an account that may ask once a minute."""
+    """A key of an account that may send one request a minute."""
     with ControlState(gate.folder.state, gate.folder.secret()) as state:
         key = state.issue("acct_poor", now_us=time.time_ns() // 1000)
 
@@ -407,7 +407,7 @@ def test_a_stream_that_breaks_off(client: openai.OpenAI, up: Upstream, fault: st
     whole = "".join(model.answer({"model": "mira", "messages": HELLO}, 100).text)
     assert whole.startswith("".join(said))
     outcome = "complete" if fault == "error-event" else "upstream_error"
-    delivered = sum(bool(part) for part in said)  # with a reset, less than the upstream wrote
+    delivered = sum(bool(part) for part in said)  # with a reset, less than the upstream sent
     expect(seen, outcome=outcome, output_tokens=pytest.approx(delivered, abs=3))
 
 
@@ -478,7 +478,7 @@ def test_odd_spellings_and_large_bodies_arrive_as_they_were_written(gate: Runnin
 
 @pytest.mark.slow
 def test_every_row_says_what_happened_and_none_is_missing_or_there_twice(gate: Running, up: Upstream) -> None:
-    """The last of this file: it stops the gateway."""
+    """This test must run last: it stops the gateway."""
     rows = gate.settle()
     names = [row["exchange_id"] for row in rows]
     assert len(names) == len(set(names))
@@ -486,5 +486,5 @@ def test_every_row_says_what_happened_and_none_is_missing_or_there_twice(gate: R
     for agent, fields in EXPECTED.items():
         assert {name: by_agent[agent][name] for name in fields} == fields, agent
     forwarded = [row for row in rows if row["outcome"] != "refused"]
-    again = sum(seen.fault in ("close-before-head", "garbage") for seen in up.seen)  # tried once more each
+    again = sum(seen.fault in ("close-before-head", "garbage") for seen in up.seen)  # each was retried once
     assert len(forwarded) <= up.total <= len(forwarded) + again

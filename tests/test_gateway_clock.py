@@ -1,4 +1,4 @@
-"""A clock that steps: back, ahead, to 2099 and home again. Serving goes on, each exchange is a row."""
+"""A clock that jumps: back, ahead, to 2099 and back. Serving continues, and each exchange is a row."""
 
 import mmap
 import subprocess
@@ -43,15 +43,15 @@ def test_a_clock_that_steps_costs_nobody_an_answer_and_no_row(tmp_path: Path) ->
         steps_us = [0, -DAY_US, -60_000_000, DAY_US, 73 * 365 * DAY_US, 0]
         for step_us in steps_us:
             clock[0] = now_us + step_us
-            # the limit holds within each minute, whatever came before and whenever that was
+            # the limit holds within each minute, whatever came before and at whatever time
             assert [ask(g.auth) for _ in range(4)] == [200, 200, 200, 429], step_us
-            # a standing that ends in half a day is over where the clock says so, and only there
+            # a standing that ends in half a day ends when the clock says so, and only then
             assert ask(other) == (200 if step_us >= DAY_US else 403), step_us
         rows = g.settle()
         assert len(rows) == 5 * len(steps_us)
         assert {row["outcome"] for row in rows} == {"complete", "refused"}
         assert [row["sequence"] for row in rows] == sorted(row["sequence"] for row in rows)
         told_us = {int(row["time"].timestamp() * 1e6) - now_us for row in rows}
-        assert told_us == set(steps_us)  # as it was told: the order is the sequence's
+        assert told_us == set(steps_us)  # times as recorded; the order comes from the sequence
         assert all(row["latency_ms"] >= 0 for row in rows if row["latency_ms"] is not None)
         assert g.counters()["uncaptured"] == 0

@@ -1,4 +1,4 @@
-"""The detector and what comes of what it hands over: segments in, findings out, standings under the terms."""
+"""The detector and the effect of its results: segments in, findings out, standings under the policy."""
 
 import errno
 import json
@@ -90,7 +90,7 @@ def detector(folder: Folder, now_us: int = NOW) -> FolderScan:
 
 
 def idle(found: FolderScan) -> None:
-    """Let it seem that nothing has come for a while."""
+    """Simulate that no segment has arrived for a while."""
     found._rows_at = time.monotonic() - IDLE_S - 1
 
 
@@ -107,7 +107,7 @@ def world() -> Scene:
 
 @pytest.fixture(scope="module")
 def watched(world: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, FolderScan]:
-    """A scene that came in twelve segments, with the detector ended and begun again on the way."""
+    """A scene in twelve segments, with the detector restarted twice on the way."""
     folder = made(tmp_path_factory.mktemp("watched") / "serve")
     found = detector(folder)
     for number, part in enumerate(parts(world.table.sort_by("time"), 12), 1):
@@ -128,7 +128,7 @@ def watched(world: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fol
 def test_the_campaigns_are_those_of_one_scan_of_the_folder(
     watched: tuple[Folder, FolderScan], tmp_path: Path
 ) -> None:
-    """The gateway has issued no key, so that what it knows of these accounts is nothing."""
+    """The gateway has issued no key, so it knows nothing about these accounts."""
     folder, _ = watched
     key = derive(folder.secret(), PURPOSE)
     pq.write_table(pa.table({"account": ["somebody else"]}), tmp_path / "accounts.parquet")
@@ -140,7 +140,7 @@ def test_the_campaigns_are_those_of_one_scan_of_the_folder(
 
 
 def test_requests_that_ask_nothing_do_not_crowd_the_rest_out() -> None:
-    """One key that lists models, or is refused, by the million must not empty the detector's memory."""
+    """Millions of model listings or refusals with one key must not empty the detector's memory."""
     thinning = Thinning(most=10)
     at = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -152,7 +152,7 @@ def test_requests_that_ask_nothing_do_not_crowd_the_rest_out() -> None:
     def kept(table: pa.Table) -> int:
         return int(thinning(table).num_rows)
 
-    assert kept(rows(500, "chat", "complete")) == 500  # what asks something always counts
+    assert kept(rows(500, "chat", "complete")) == 500  # requests with a prompt always count
     assert kept(rows(6, "models", "complete")) == 6
     assert kept(rows(400, "chat", "refused")) == 4
     assert kept(rows(100, "other", "complete")) == 0
@@ -188,7 +188,7 @@ def test_killed_before_it_could_save_it_reads_again_and_finds_the_same(
     assert named(copy) == named(watched[0])
     assert (copy.detector / STATE).with_suffix(".unreadable").exists()
     (rows,) = (copy.detector / "live.rows").iterdir()
-    rows.unlink()  # the state is there, and its exchanges are not
+    rows.unlink()  # the state exists, but its exchanges do not
     found = detector(copy)
     assert found.error is not None
     assert f"its exchanges are not there ({rows}); begin anew" in found.error
@@ -206,7 +206,7 @@ def test_a_state_of_before_is_taken_up_and_its_rows_are_stored_apart(
     found._live.also = {"seen": sorted(found.seen), "newest_us": found.newest_us}
     shutil.rmtree(copy.detector)
     copy.detector.mkdir()
-    found._live.save(copy.detector / STATE)  # as versions before wrote it: one file
+    found._live.save(copy.detector / STATE)  # as earlier versions wrote it: one file
     again = detector(copy)
     again.step()
     assert (again.read, again.error) == (0, None)
@@ -242,7 +242,7 @@ def test_a_full_disk_is_said_and_detection_goes_on_with_less(
     found.step()
     with pytest.raises(InputError, match="cannot hold the live scan's state: No space left on device"):
         found.save()
-    found.step()  # it is tried again later, and said until then
+    found.step()  # it is retried later, and reported until then
     beat(folder, found)
     assert part(folder).status == "degraded"
     assert "cannot hold the live scan's state" in part(folder).text
@@ -269,7 +269,7 @@ def test_a_bad_segment_is_passed_over_with_its_reason_and_the_rest_is_used(folde
     assert [Path(line["segment"]).name[:10] for line in lines] == ["0000000002", "0000000003", "0000000004"]
     assert all(line["reason"] for line in lines)
     found.step()
-    assert found.bad == 3  # said once
+    assert found.bad == 3  # reported once
 
 
 @pytest.mark.slow
@@ -277,7 +277,7 @@ def test_a_disk_that_refuses_is_tried_again(folder: Folder, monkeypatch: pytest.
     path = put(folder, 1, some())
     found = detector(folder)
     path.chmod(0)
-    if os.geteuid() == 0:  # root reads everything: let the opening itself refuse
+    if os.geteuid() == 0:  # root can read everything: let the opening itself fail
 
         def refuse(*_: object) -> None:
             raise PermissionError(13, "Permission denied")
@@ -342,9 +342,9 @@ def test_findings_are_written_when_they_changed(folder: Folder) -> None:
 
 def test_until_when_all_has_come(folder: Folder) -> None:
     found = detector(folder)
-    found.newest_us = NOW - HOUR_US  # exchanges are of now: by the wall clock
+    found.newest_us = NOW - HOUR_US  # exchanges are recent: the wall clock counts
     assert found._complete_until_us(NOW) == NOW - 5_000_000
-    found.newest_us = NOW - 10 * HOUR_US  # of then: by their own
+    found.newest_us = NOW - 10 * HOUR_US  # exchanges are old: their own time counts
     assert found._complete_until_us(NOW) == found.newest_us
     idle(found)
     assert found._complete_until_us(NOW) == found.newest_us + HOUR_US
@@ -393,11 +393,11 @@ def test_its_heartbeat_says_how_far_behind_it_is(folder: Folder) -> None:
     assert (says["lag_s"], says["exchanges"], says["bad_segments"]) == (7.0, 30, 0)
 
 
-# --- what it cannot see is said wherever somebody looks ---
+# --- what it cannot see is reported in every place ---
 
 
 def of_days(days: int, an_hour: int, end_us: int) -> pa.Table:
-    """Exchanges of every hour until a moment, of a hundred accounts that say next to nothing."""
+    """Return exchanges of every hour until a time, from a hundred accounts with almost no content."""
     many = days * 24 * an_hour
     times = end_us - (many - np.arange(many)) * (HOUR_US // an_hour)
     return pa.table(
@@ -507,7 +507,7 @@ def test_gaps_and_damaged_segments_are_said_in_the_findings_for_ten_days(folder:
 
 @pytest.mark.slow
 def test_the_detectors_own_process_says_that_its_memory_is_short(folder: Folder, tmp_path: Path) -> None:
-    """With the least memory that a gateway may be given, and 13 days of more than it holds."""
+    """The gateway has the least allowed memory, and 13 days of exchanges that exceed it."""
     end_us = utc_us()
     replace(SETTINGS, detector_memory_mb=256).save(folder.settings)
     whole = of_days(13, 1_200, end_us)
@@ -578,11 +578,11 @@ def test_a_finding_becomes_a_standing_under_the_campaign_s_first_name(enforcing:
 
 
 def test_who_leads_no_more_stops_in_the_middle(folder: Folder) -> None:
-    """It stood still, and another gateway of the fleet leads by now."""
+    """The enforcer stood still, and another gateway of the fleet leads now."""
     folder.terms.write_text(ACTS.format(1, "throttle"), encoding="utf-8")
     hand_over(folder, "a", "b")
     with ControlState(folder.state) as state:
-        answers = iter([True, True, True])  # the ladder has been climbed by then
+        answers = iter([True, True, True])  # the ladder is done by then
         watched = open_terms(folder, keeps_history=True)
         enforcer = Enforcer(folder, state, watched, lambda _: None, leads=lambda: next(answers, False))
         enforcer.step(NOW)
@@ -678,7 +678,7 @@ def test_what_cannot_be_read_is_said_and_the_rest_goes_on(enforcing: Enforcer) -
     actions.act(enforcing.state, [("z", until)], who="ann", why="x", now_us=NOW)
     enforcing.step(NOW + 20)
     assert "findings" in enforcing.errors
-    assert stands(enforcing) == {}  # what was over has ended
+    assert stands(enforcing) == {}  # the old standing has ended
     hand_over(enforcing.folder, "a")
     enforcing.step(NOW + 30)
     assert (enforcing.errors, stands(enforcing)) == ({}, {"a": Step.THROTTLE})
@@ -742,14 +742,14 @@ def test_a_lone_payer_is_acted_on_before_the_hour_is_over_and_stays_one_finding(
     assert stood[0] == {}
     assert {account: s.step for account, s in stood[1].items()} == {"loud": Step.VERIFY}
     assert named(folder) == [("loud",)]
-    assert stood[2] == stood[1]  # the full look agrees, under the name it was given
+    assert stood[2] == stood[1]  # the full evaluation agrees, under the name it was given
     handed = Findings(folder).current()
     assert [c.id for c in handed.campaigns()] == [stood[1]["loud"].campaign]
     assert handed.result is not None
     assert handed.result.alone == ()
 
 
-# --- whom a step would hit ---
+# --- accounts that an action would affect ---
 
 
 def test_a_reach_counts_end_users_and_who_shares_them_or_an_address(folder: Folder) -> None:
@@ -788,7 +788,7 @@ def test_a_reach_counts_end_users_and_who_shares_them_or_an_address(folder: Fold
 
 
 def test_a_reach_names_bystanders_with_their_kind_of_use_and_standing(folder: Folder) -> None:
-    """What is known of each comes from the keys, the segments, the detector and the standings."""
+    """The details of each account come from the keys, the segments, the detector and the standings."""
     crowd, now = Crowd(), utc_us()
     hour = (datetime.now(UTC) - START).total_seconds() / 3600 - 1
     for account in ("pool", "pool", "sister", "sister", "sister", "old"):
@@ -812,7 +812,7 @@ def test_a_reach_names_bystanders_with_their_kind_of_use_and_standing(folder: Fo
         hits = reach(state, folder, ["pool", "old"], Step.BLOCK, now + 1)
     assert (hits.accounts, hits.unchanged, hits.same_org) == (("pool",), ("old",), ("silent", "sister"))
     assert [(h.org, h.campaign, h.output_tokens) for h in hits.hit] == [("Acme", "sw-1", 100)]
-    sister, silent = hits.near  # who is blocked already is no bystander
+    sister, silent = hits.near  # an account that is already blocked is no bystander
     assert (sister.kind_of_use, sister.step, sister.exchanges) == ("evaluation", "watch", 3)
     assert sister.shares == ("organisation", "address")
     assert (silent.account, silent.exchanges, silent.shares) == ("silent", 0, ("organisation",))

@@ -1,4 +1,4 @@
-"""No header, query or field sends a request elsewhere, or hides what its reply should tell."""
+"""No header, query or field sends a request elsewhere, or hides facts of its reply."""
 
 import gzip
 import json
@@ -35,7 +35,7 @@ def ask(gate: Running, **headers: str) -> tuple[int, dict[str, Any]]:
         {"helicone__openai__api__base": "http://evil.test"},
         {"x__portkey__config": '{"provider": "openai", "Custom_Host": "http://evil.test"}'},
         {"x__portkey__config": '{"targets": [{"base_url": "http://evil.test"}]}'},
-        {"x_http_method_override": "DELETE"},  # to a server that speaks CGI's way the same as with hyphens
+        {"x_http_method_override": "DELETE"},  # for a CGI server the same as with hyphens
         {"X_Original_URL": "/v1/organization"},
     ],
 )
@@ -49,8 +49,8 @@ def test_a_header_that_leads_elsewhere_is_refused(
 
 
 def test_what_would_cut_the_reply_short_is_not_passed_on(gate: Running, up: Upstream) -> None:
-    """A part of a batch's answers begins in the middle of a line, which nobody looks at; Google's field mask
-    leaves out which model answered and how many tokens it took."""
+    """Parts of a batch's answers could begin in the middle of an unchecked line. Google's field mask omits
+    the model and its token count."""
     status, _ = ask(
         gate, range="bytes=1-", if__range="x", x__goog__fieldmask="candidates", x__portkey__config="pc-1",
         x__original__uri="/v1/organization", X_Forwarded_Uri="/v1/organization", connection="content-type",

@@ -1,4 +1,4 @@
-"""A disk that is full, or gone: what the terms promise for it holds, and every gap is told with its count."""
+"""A disk that is full or missing: the policy's choice for this case applies, and every gap is counted."""
 
 import errno
 import json
@@ -65,7 +65,7 @@ def test_who_lives_says_so_also_on_a_full_disk(tmp_path: Path, monkeypatch: pyte
     for at, words in ((2, "short"), (3, "long " * 40)):
         heartbeat.beat(path, at, text=words)
         assert heartbeat.read(path) == {"pid": heartbeat.read(path)["pid"], "at": at, "text": words}
-    for foreign in (others, tmp_path / "worker-2.json"):  # who begins now is not there
+    for foreign in (others, tmp_path / "worker-2.json"):  # a new process cannot report itself
         with pytest.raises(OSError, match="no room"):
             heartbeat.beat(foreign, 2)
     assert heartbeat.read(others)["at"] == 1

@@ -1,6 +1,6 @@
-"""What upstreams, clients and thieves do wrong (shared FAULTS), one by one, through a real gateway.
+"""Faults of upstreams and clients, and attacks (shared FAULTS), one by one, through a real gateway.
 
-What each test expects of its row is looked at by the last one, when the gateway has been stopped in order.
+The last test stops the gateway and checks the row that each earlier test expects.
 """
 
 import gzip
@@ -38,7 +38,7 @@ from upstream import Seen, Upstream
 
 BAN = '[[ban]]\nfamily = "deepseek"\n'
 USERS = itertools.count()
-EXPECTED: dict[str, dict[str, Any]] = {}  # by end user: what its row must say
+EXPECTED: dict[str, dict[str, Any]] = {}  # by end user: the expected row
 CANARY = "the heron that nobody may read stands in cold water"
 
 
@@ -50,7 +50,7 @@ def gate(up: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
 
 
 class Answer:
-    """A reply as it came, whole or not."""
+    """A reply as received, complete or not."""
 
     def __init__(self, reply: http.client.HTTPResponse) -> None:
         self.status, self.headers = reply.status, reply.headers
@@ -73,7 +73,7 @@ def post(
     expect: dict[str, Any] | None = None,
     **headers: str,
 ) -> Answer:
-    """One exchange. `expect`: of its row; a body given as a dict is told its user."""
+    """Send one request. `expect`: fields of its row; a dict as body gets its own end user."""
     if isinstance(body, dict):
         user = f"u{next(USERS)}"
         body = json.dumps(
@@ -108,8 +108,8 @@ def test_bytes_arrive_as_the_upstream_sent_them(
     gate: Running, up: Upstream, fault: str, stream: bool
 ) -> None:
     if fault == "byte,http10" and stream:
-        fault = "one-write,http10"  # byte by byte is tried above
-    refused = fault == "gzip"  # what cannot be looked into is not passed on where a family is banned
+        fault = "one-write,http10"  # byte by byte is tested above
+    refused = fault == "gzip"  # an unreadable reply is not passed on if a family is banned
     expect = {"outcome": "upstream_error" if refused else "complete", "stream": stream}
     got = post(gate, {"stream": stream}, expect=expect, x_fault=fault, x_tokens="9")
     sent = last(up)
@@ -131,14 +131,14 @@ CUT_FAULTS = ("torn", "torn-event", "reset", "garble", "wrong-length=99")
 def test_what_breaks_off_is_seen_to_break_off(gate: Running, up: Upstream, fault: str, stream: bool) -> None:
     got = post(gate, {"stream": stream}, expect={"outcome": "upstream_error"}, x_fault=fault, x_tokens="30")
     sent = bytes(last(up).sent)
-    if got.status == 502:  # a JSON reply is passed on whole or not at all
+    if got.status == 502:  # a JSON reply is passed on completely or not at all
         assert not stream
         assert got.whole
         return
     assert stream
     assert not got.whole
     assert sent.startswith(got.body)
-    if fault != "reset":  # which throws away what was not read yet
+    if fault != "reset":  # which discards unread bytes
         assert len(got.body) > len(sent) // 3
 
 
@@ -161,7 +161,7 @@ def test_that_the_upstream_refuses_our_key_is_not_the_clients_fault(gate: Runnin
     got = post(gate, {}, expect={"outcome": "upstream_error", "status": 502}, x_fault="401")
     assert (got.status, got.json()["error"]["code"]) == (502, "upstream_auth")
     got = post(gate, {}, expect={"outcome": "complete", "status": 403}, x_fault="403")
-    assert (got.status, got.body) == (403, last(up).sent)  # of what was asked: a policy, a region
+    assert (got.status, got.body) == (403, last(up).sent)  # about the request: a policy, a region
 
 
 @pytest.mark.slow
@@ -257,7 +257,7 @@ def test_a_prompt_of_megabytes_is_served(gate: Running, up: Upstream) -> None:
         assert len(last(up).body) > 300_000
 
 
-# --- the way to the upstream -----------------------------------------------------------------------------
+# --- the connection to the upstream ------------------------------------------------------------------------
 
 
 def test_a_connection_that_closes_as_we_write_is_tried_again_once(gate: Running, up: Upstream) -> None:
@@ -273,7 +273,7 @@ def test_a_connection_that_closes_as_we_write_is_tried_again_once(gate: Running,
 
 
 def test_a_new_connection_that_closes_is_not_tried_again(gate: Running, up: Upstream) -> None:
-    """The upstream may have begun to answer, and to charge for it."""
+    """The upstream may have started to answer, and to charge for it."""
     post(gate, {}, x_fault="connection-close")
     before = up.total
     assert post(gate, {}, x_fault="close-before-head").status == 502
@@ -303,7 +303,7 @@ def test_a_storm_of_errors_passes_and_leaves_nothing_behind(gate: Running) -> No
 
 
 def test_where_a_request_goes_is_not_the_clients_to_say(gate: Running, up: Upstream) -> None:
-    """SSRF: fields by which routers are told of another host are refused; what else there is stays text."""
+    """SSRF: fields that name another host for routers are refused; all else stays text."""
     with socket.create_server(("127.0.0.1", 0)) as trap:
         trap.settimeout(0.2)
         there = f"http://127.0.0.1:{trap.getsockname()[1]}"
@@ -326,7 +326,7 @@ def test_where_a_request_goes_is_not_the_clients_to_say(gate: Running, up: Upstr
 
 @contextmanager
 def scripted(*replies: list[bytes | float]) -> Iterator[str]:
-    """An upstream that says these pieces, whatever it is asked; a number is a pause."""
+    """An upstream that sends these pieces in reply to any request; a number is a pause."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -403,7 +403,7 @@ LIES: dict[str, list[bytes | float]] = {
 
 @pytest.mark.slow
 def test_a_reply_that_names_a_banned_model_ends_there() -> None:
-    """Row 14. Of the banned model's text at most what came before its name can have passed."""
+    """Row 14. At most the banned model's text from before its name may have passed."""
     with scripted(*LIES.values()) as url, gateway(url, BAN, recorder=False) as running:
         for name in LIES:
             got = post(running, {"stream": "whole" not in name and "10 MB" not in name})
@@ -411,7 +411,7 @@ def test_a_reply_that_names_a_banned_model_ends_there() -> None:
             assert got.status in (403, 502) or b"model_banned" in got.body or not got.whole, name
             if "later" in name:
                 assert got.body.replace(b"\r", b"\n").startswith(event("mira")), name
-        assert running.counters()["cut_model"] == len(LIES) - 1  # the long one is not looked into: refused
+        assert running.counters()["cut_model"] == len(LIES) - 1  # the long one is not inspected: refused
 
 
 @pytest.mark.slow
@@ -444,14 +444,14 @@ def test_redirects_informational_replies_and_odd_heads_pass_or_end_well() -> Non
     plan: list[list[bytes | float]] = [
         [one] for one in (moved, early + fine, switching, folded, two, both, empty, more, fine)
     ]
-    plan.insert(0, [])  # hangs up at once
+    plan.insert(0, [])  # hangs up immediately
     with scripted(*plan) as url, gateway(url, recorder=False) as running:
         found = [post(running, {}) for _ in plan]
         assert [one.status for one in found] == [502, 502, 200, 502, found[4].status, 502, 502, 204, 200, 200]
-        assert "location" not in found[1].headers  # it would lead the client past the gateway
+        assert "location" not in found[1].headers  # it would lead the client around the gateway
         assert found[4].status == 502 or found[4].body == b"{}"
         assert found[7].headers["content-length"] is None
-        assert found[8].body == b"{}"  # what came behind it belongs to nobody
+        assert found[8].body == b"{}"  # the bytes after it belong to no reply
         assert found[9].body == b"{}"
 
 
@@ -465,7 +465,7 @@ def test_an_upstream_that_falls_silent_is_given_up(up: Upstream) -> None:
         assert (got.status, got.whole) == (504, True)
         before = up.total
         assert post(running, {}).status == 200
-        got = post(running, {}, x_fault="stall-head")  # over a connection that was kept: not asked twice
+        got = post(running, {}, x_fault="stall-head")  # on a kept connection: not retried
         assert got.status == 504
         assert up.total - before == 2
         got = post(running, {"stream": True}, x_fault="stall", x_tokens="40")
@@ -475,7 +475,7 @@ def test_an_upstream_that_falls_silent_is_given_up(up: Upstream) -> None:
 
 @pytest.mark.slow
 def test_a_slow_reader_holds_the_upstream_back_and_costs_no_memory(up: Upstream) -> None:
-    """64 MiB to a client that reads nothing for a while: the bytes are the same in the end."""
+    """64 MiB to a client that reads nothing for a while: it finally receives the same bytes."""
     with gateway(up.url, recorder=False) as running:
         post(running, {})
         before = rss(running)
@@ -495,7 +495,7 @@ def test_a_slow_reader_holds_the_upstream_back_and_costs_no_memory(up: Upstream)
 
 
 def test_slow_senders_are_many_and_cost_little(gate: Running) -> None:
-    """200 clients that never come to an end of their head or body do not keep the others waiting."""
+    """200 clients that never finish their head or body do not delay the others."""
     head = f"POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer {gate.key}\r\n"
     before = rss(gate)
     lines = [socket.create_connection(("127.0.0.1", gate.port)) for _ in range(200)]
@@ -538,7 +538,7 @@ def test_a_client_that_leaves_is_charged_what_it_was_sent(gate: Running, up: Ups
 
 
 def test_probing_for_keys_tells_nothing(gate: Running, up: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unknown id and wrong secret take the same way: one digest, one comparison in constant time."""
+    """An unknown id and a wrong secret take the same path: one digest, one comparison in constant time."""
     key_id = gate.key.split("-")[2]
     wrong = {
         "unknown id": f"sk-sw-{'0' * 8}-{'x' * 40}",
@@ -581,7 +581,7 @@ def _counted(calls: list[str], name: str, real: Callable[..., Any]) -> Callable[
 
 
 class _Gate:
-    """As much of a gate as a key's reading needs."""
+    """The parts of a gate that are needed to read a key."""
 
     def __init__(self, folder: Folder) -> None:
         from stillwatch.gateway.control.tables import load_tables
@@ -601,7 +601,7 @@ def test_two_keys_are_none(gate: Running) -> None:
     assert post(gate, {}, x_api_key=gate.key).status == 200
 
 
-# --- terms that change meanwhile -------------------------------------------------------------------------
+# --- a policy that changes meanwhile --------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -671,12 +671,12 @@ def test_a_warning_cannot_write_a_header(up: Upstream) -> None:
                 assert got.headers["x-stillwatch-warning"].isascii()
 
 
-# --- who records and who looks on (4) --------------------------------------------------------------------
+# --- the recorder and the detector (4) -------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_serving_goes_on_while_nobody_records(up: Upstream) -> None:
-    """The recorder stands still, is killed, comes back: no answer waits for it, and no row is missing."""
+    """The recorder stands still, is killed, restarts: no answer waits for it, and no row is missing."""
     with gateway(up.url) as running:
         running.processes["recorder"].send_signal(signal.SIGSTOP)
         assert all(post(running, {"user": f"still {k}"}).status == 200 for k in range(20))
@@ -689,12 +689,12 @@ def test_serving_goes_on_while_nobody_records(up: Upstream) -> None:
         }
 
 
-# --- what is left behind (21; plain text) -------------------------------------------------------------
+# --- data left behind (21; plain text) ----------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_every_row_says_what_took_place(gate: Running) -> None:
-    """The last one to use the gateway: it stops it."""
+    """This test must run last on the shared gateway: it stops it."""
     rows = {row["end_user"]: row for row in gate.settle() if row["end_user"]}
     for user, expect in EXPECTED.items():
         found = {name: rows[user][name] for name in expect}
@@ -703,7 +703,7 @@ def test_every_row_says_what_took_place(gate: Running) -> None:
 
 
 def everything_in(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """All bytes of all files; of tables also their values, as compression hides them."""
+    """Yield all bytes of all files, and the values of tables, which compression hides."""
     for path in folder.rglob("*"):
         if not path.is_file():
             continue
@@ -716,7 +716,7 @@ def everything_in(folder: Path) -> Iterator[tuple[Path, bytes]]:
 
 
 def test_no_text_and_no_key_is_found_anywhere(gate: Running, up: Upstream) -> None:
-    """In the default mode, of every exchange before: prompts, answers, the client's and upstream's keys."""
+    """In the default mode, for all exchanges above: prompts, answers, and both kinds of keys."""
     answers = {
         part.encode()
         for one in up.seen
@@ -736,7 +736,7 @@ def test_no_text_and_no_key_is_found_anywhere(gate: Running, up: Upstream) -> No
 
 @pytest.mark.slow
 def test_no_text_lies_open_in_the_log_either(up: Upstream) -> None:
-    """While exchanges wait for the recorder, and where the terms keep texts for a while."""
+    """While exchanges wait for the recorder, and if the policy keeps texts for a while."""
     terms = default_text().replace("text_days = 0", "text_days = 7")
     with gateway(up.url, terms, recorder=False) as running:
         for stream in (False, True):

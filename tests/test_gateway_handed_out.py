@@ -1,7 +1,7 @@
-"""Addresses that an upstream hands out in a reply's head: clients go on at the gateway, not past it.
+"""Addresses in the head of an upstream's reply: clients continue at the gateway, not around it.
 
-The upstream stores what is uploaded to it in Google's resumable way, and names its own address. The requests
-are those of google-genai 3.6.1, which sends no key with an upload and the content type of the start.
+The upstream stores Google's resumable uploads and names its own address. The requests are those of
+google-genai 3.6.1, which sends no key with an upload and keeps the content type of the first request.
 """
 
 import json
@@ -37,7 +37,7 @@ KEEPS_TEXT = default_text().replace("text_days = 0", "text_days = 1")
 
 @dataclass
 class Uploads:
-    """What lies at the upstream, and what reached it."""
+    """The objects stored at the upstream, and the requests that reached it."""
 
     url: str = ""
     parts: dict[str, bytes] = field(default_factory=dict)  # of uploads under way
@@ -110,7 +110,7 @@ def uploading() -> Iterator[Uploads]:
 def ask(
     address: str, body: bytes = b"", key: str = "", method: str = "POST", **head: str
 ) -> tuple[int, dict[str, str], Any]:
-    """One request to an address, whosever it is."""
+    """Send one request to an address of any account."""
     split = urlsplit(address)
     named = {name.replace("_", "-"): value for name, value in head.items()}
     named |= {"x-goog-api-key": key} if key else {}
@@ -123,7 +123,7 @@ JSON = {"content_type": "application/json", "x_goog_upload_protocol": "resumable
 
 
 def start(gate: Running, key: str, at: str = "/upload/v1/files", **more: str) -> tuple[int, str]:
-    """Begin an upload: the status, and the address to go on at."""
+    """Start an upload; return the status, and the address for the next request."""
     head = JSON | {"x_goog_upload_command": "start", "x_goog_upload_header_content_type": "application/pdf"}
     status, headers, _ = ask(gate.url + at, b'{"file": {"displayName": "x"}}', key, **head, **more)
     return status, headers.get("x-goog-upload-url", "")
@@ -344,7 +344,7 @@ def test_what_is_held_of_pieces_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.slow
 def test_a_document_in_parts_is_captured_through_two_workers() -> None:
-    """OpenAI's parts come on any connection, in any order; their names come with the replies."""
+    """OpenAI's parts arrive on any connection, in any order; their names arrive in the replies."""
     document, names = docx(WORDS.replace("drained", "dropped")), iter("qrst")
 
     def answer(asked: Asked) -> Any:

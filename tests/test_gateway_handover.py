@@ -1,4 +1,4 @@
-"""One gateway follows another: whoever asks meanwhile is answered; nobody is refused or reset."""
+"""One gateway replaces another: all requests are answered, and no connection is refused or reset."""
 
 import json
 import os
@@ -24,13 +24,13 @@ from upstream import Upstream
 
 @pytest.fixture
 def up() -> Iterator[Upstream]:
-    """An upstream without a key: who starts a server as systemd does hands no environment on."""
+    """An upstream without a key: a server that is started as by systemd gets no environment."""
     with Upstream() as running:
         yield running
 
 
 class Stream(threading.Thread):
-    """A stream of some seconds, and what came of it."""
+    """A stream of some seconds, and the text that was received."""
 
     def __init__(self, s: Served, seconds: float) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Stream(threading.Thread):
 
 
 def make_way(s: Served) -> set[int]:
-    """Let another gateway follow in the same process; its workers, once those before have ended."""
+    """Let another gateway take over in this process; return its workers when the previous ones have ended."""
     assert s.process is not None
     before = s.pids()
     s.process.send_signal(signal.SIGUSR2)
@@ -69,7 +69,7 @@ def test_a_gateway_makes_way_for_the_next_and_refuses_nobody(up: Upstream) -> No
             second = make_way(s)
             assert not first & second
             assert {name for pid in second for name in command_line(pid)} >= {b"worker-64", b"worker-65"}
-            make_way(s)  # and back
+            make_way(s)  # and back again
             assert {name for pid in s.pids() for name in command_line(pid)} >= {b"worker-0", b"worker-1"}
             time.sleep(1)
         assert set(new) == set(kept) == {"200"}, (new, kept)
@@ -82,12 +82,12 @@ def test_a_gateway_makes_way_for_the_next_and_refuses_nobody(up: Upstream) -> No
 
 @pytest.mark.slow
 def test_who_asks_while_a_worker_that_ends_stands_still_is_answered(up: Upstream) -> None:
-    """A machine that stands still: a worker then looks at the time before it looks at what came."""
+    """The machine pauses: afterwards the worker checks the time before it reads new requests."""
     with served(up.url) as s, closing(s.connect()) as kept:
         assert s.ask(kept) == 200
         (worker,) = s.pids()
         os.kill(worker, signal.SIGTERM)
-        time.sleep(0.3)  # it has begun to end, and waits a second for the last requests
+        time.sleep(0.3)  # it has started to end, and waits a second for last requests
         os.kill(worker, signal.SIGSTOP)
         asked = threading.Timer(0.2, lambda: statuses.append(s.ask(kept)))
         statuses: list[int] = []
@@ -101,7 +101,7 @@ def test_who_asks_while_a_worker_that_ends_stands_still_is_answered(up: Upstream
 
 @pytest.mark.slow
 def test_who_asks_while_a_worker_stands_still_is_answered(up: Upstream) -> None:
-    """A connection whose first request comes late, and in a pause: by the clock, it was silent too long."""
+    """The first request of a connection comes late, in a pause: by the clock, it was silent for too long."""
     with served(up.url) as s, closing(s.connect()) as late:
         late.connect()
         time.sleep(server.FIRST_BYTE_S - 3)
@@ -118,7 +118,7 @@ def test_who_asks_while_a_worker_stands_still_is_answered(up: Upstream) -> None:
 
 @pytest.mark.slow
 def test_a_folder_is_held_all_the_while_one_gateway_follows_another(up: Upstream) -> None:
-    """Else another takes it, and a change is called in force that the workers have not read."""
+    """Otherwise another gateway takes it, and a change counts as in force that the workers have not read."""
     with served(up.url) as s:
         assert s.process is not None
         found: set[int | None] = set()
@@ -167,7 +167,7 @@ def test_told_to_stop_while_it_makes_way_it_stops(up: Upstream) -> None:
 
 @pytest.mark.slow
 def test_told_to_stop_when_only_its_workers_are_left_the_next_one_stops(up: Upstream) -> None:
-    """It has ended all that it would end, and waits for its threads: nothing may be asked in vain."""
+    """It has ended all that it ends and waits for its threads: a stop signal must still have an effect."""
     with served(up.url) as s:
         assert s.process is not None
         pid = s.process.pid
@@ -203,7 +203,7 @@ def test_a_stop_that_another_thread_took_waits_for_the_next_gateway() -> None:
 
 
 def as_systemd(sockets: list[socket.socket]) -> Callable[[], None]:
-    """What happens between fork and exec where a socket unit has the sockets."""
+    """Do what systemd does between fork and exec for a socket unit."""
 
     def pass_on() -> None:
         high = [os.dup(one.fileno()) for one in sockets]
@@ -239,7 +239,7 @@ def test_where_systemd_has_the_socket_a_restart_refuses_nobody(up: Upstream) -> 
             s.stop(signal.SIGKILL)
             time.sleep(0.2)
             lost = sum(new.values()) + sum(kept.values()) - new["200"] - kept["200"]
-            assert lost <= 8  # what the killed ones were answering
+            assert lost <= 8  # the requests of the killed workers
             assert new["refused"] + kept["refused"] == 0
             s.start(**more)
         assert s.stop() == 0

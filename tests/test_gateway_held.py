@@ -1,4 +1,4 @@
-"""Databases that others hold for long: writers give up in time and say so, and nobody else waits for that."""
+"""Databases that others lock for long: writers give up in time and report it, and nobody else has to wait."""
 
 import resource
 import signal
@@ -91,7 +91,7 @@ def folder(tmp_path: Path) -> Folder:
 def test_many_writers_give_up_together_and_readers_go_on(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each waited 5 s behind all others: twelve blocks kept health and the token's check waiting for a
+    """Once, each writer waited 5 s for all others: twelve blocks delayed health and the token check for a
     minute, and were written after their senders had given up."""
     monkeypatch.setattr(state, "BUSY_S", 1.0)
     with ControlState(folder.state) as found, ThreadPoolExecutor(12) as pool:
@@ -141,7 +141,7 @@ def test_terms_in_force_are_put_on_record_when_the_state_can_be_written_again(
 
 
 def test_a_worker_waits_once_for_the_owners_and_then_serves_on() -> None:
-    """Each new object kept a worker, and all its clients, waiting for half a second."""
+    """Once, each new object delayed a worker, and all its clients, by half a second."""
     answers = iter(f"resp_{number:08d}" for number in range(100))
     with (
         scripted(lambda _: {"id": next(answers), "object": "response", "model": "mira", "output": []}) as up,
@@ -174,7 +174,7 @@ def test_a_worker_waits_once_for_the_owners_and_then_serves_on() -> None:
 
 
 def test_a_gateway_whose_file_is_held_keeps_the_turn_from_nobody(tmp_path: Path, url: str) -> None:
-    """It had the fleet's turn for 5 s at each try, and others' revocations were refused after 3."""
+    """It once held the fleet's turn for 5 s per try, and others' revocations were refused after 3 s."""
     a = fleet_folder(tmp_path / "a")
     b = fleet_folder(tmp_path / "b", a)
     with member(a, url) as one, member(b, url) as other, ThreadPoolExecutor(1) as pool:
@@ -189,7 +189,7 @@ def test_a_gateway_whose_file_is_held_keeps_the_turn_from_nobody(tmp_path: Path,
 
 
 def test_a_change_that_only_the_fleet_could_take_is_said_to_be_there(tmp_path: Path, url: str) -> None:
-    """It was answered as if nothing had been changed, and came into force later: also what lifts a block."""
+    """Such a change, even the end of a block, was once reported as failed, and came into force later."""
     a = fleet_folder(tmp_path / "a")
     with member(a, url) as one:
         action = block(one, "acct_1")
@@ -209,7 +209,7 @@ def test_a_change_that_only_the_fleet_could_take_is_said_to_be_there(tmp_path: P
 def test_health_says_that_nothing_can_be_changed_while_somebody_holds_the_fleets_row(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A forgotten session (`idle in transaction`), or all connections in use: followers saw nothing of it."""
+    """A forgotten session (`idle in transaction`) or used-up connections were once invisible to followers."""
     monkeypatch.setattr(database, "SILENT_MS", 300)
     a = fleet_folder(tmp_path / "a")
     with member(a, url) as one:
@@ -229,7 +229,7 @@ def test_health_says_that_nothing_can_be_changed_while_somebody_holds_the_fleets
 
 
 def test_cases_at_a_server_that_stands_still_keep_nobody_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each page of the console that was asked for kept a thread of the admin port, without end."""
+    """Once, each requested page of the console blocked a thread of the admin port for ever."""
     monkeypatch.setattr(case_store, "ANSWER_S", 0.5)
     monkeypatch.setitem(case_store._GIVEN_UP, "connect_timeout", 2)
     with postgres_server.startable() as server:

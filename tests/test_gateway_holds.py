@@ -1,5 +1,5 @@
-"""Randomised holds behind a real gateway: a queue shows within days, people do not, and nobody is held for
-longer, more often or for other reasons than the terms and the candidates say."""
+"""Randomised holds behind a real gateway: a queue is detected within days, and people are not. Nobody is held
+for longer, more often or for other reasons than the policy and the candidates state."""
 
 import json
 import sqlite3
@@ -49,18 +49,18 @@ def names(prefix: str, many: int = 16) -> tuple[str, ...]:
 
 
 class World:
-    """A gateway whose time the test moves, and clients with keys of their own."""
+    """A gateway whose clock the test sets, and clients with keys of their own."""
 
     def __init__(self, g: Running, accounts: tuple[str, ...], path: Path, start_us: int) -> None:
         self.g, self.hand = g, clock.write(path, start_us)
-        g.folder.secret_file.write_bytes(bytes(range(32)))  # so that the draw is the same every time
+        g.folder.secret_file.write_bytes(bytes(range(32)))  # the same draw in each run
         g.start("worker-0", **{clock.VARIABLE: str(path)})
         with ControlState(g.folder.state, g.folder.secret()) as state:
             self.auth = {a: {"authorization": f"Bearer {state.issue(a, now_us=start_us)}"} for a in accounts}
         self.http = httpx.Client()
 
     def ask(self, at_us: int, account: str, text: str) -> int | None:
-        """Ask at a time: None where it is answered, else until when to wait."""
+        """Send a request at a time; return None if it is answered, else the time until which to wait."""
         self.hand[0] = at_us
         body = {"model": "mira", "messages": [{"role": "user", "content": text}]}
         reply = self.http.post(self.g.url + "/v1/chat/completions", json=body, headers=self.auth[account])
@@ -99,7 +99,7 @@ def begin(found: World, *groups: tuple[str, ...], terms: str = ON) -> list[HoldS
 
 @pytest.mark.slow
 def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> None:
-    """A week in accelerated time. Both groups are held at once, by the same gateway."""
+    """A week in accelerated time. The same gateway holds both groups at once."""
     queue, people = names("queue"), names("people")
     rng = np.random.default_rng(11)
     with world(up, queue + people) as found:
@@ -111,7 +111,7 @@ def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> 
             for at_us in jobs(rng, start_us, 16 * 8, 7, night=0.5, bursts=0.5).tolist()
         ]
         waiting = dict.fromkeys(queue, 0)
-        later: list[tuple[int, str, str]] = []  # people who ask again when they may
+        later: list[tuple[int, str, str]] = []  # people who try again after the hold
         for number, (at_us, who) in enumerate(sorted(asked)):
             while later and later[0][0] < at_us:
                 found.ask(*later.pop(0))
@@ -121,7 +121,7 @@ def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> 
                 if (wait_us := found.ask(at_us, account, text)) is not None and rng.random() < 0.5:
                     later = sorted([*later, (wait_us, account, text)])
                 continue
-            while True:  # what one account is refused, another asks at once
+            while True:  # another account sends at once what one is refused
                 ready = [a for a in queue if waiting[a] <= at_us]
                 account = ready[rng.integers(len(ready))]
                 if (wait_us := found.ask(at_us, account, text)) is None:
@@ -132,7 +132,7 @@ def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> 
         held = [row for row in rows if (row["rule"] or "").startswith("holds:")]
         assert len(held) > 80
         assert {(row["status"], row["outcome"]) for row in held} == {(429, "refused")}
-        # every hold can be recomputed from what is written down, and nobody else was held
+        # every hold can be recomputed from the records, and no other account was held
         by_candidate = {f"holds:{one.candidate}": one for one in drawn}
         for row in held:
             at_us = round(row["time"].timestamp() * 1e6)
@@ -145,7 +145,7 @@ def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> 
         assert len(shows.named_us) >= 8
         assert not silent.named_us
         assert silent.p_value > 0.05, silent.text
-        # and so a scan of what the gateway kept names accounts of the queue, and nobody else
+        # a scan of the recorded exchanges also names accounts of the queue only
         (case,) = scan_log(log, options=Options(held=tuple(drawn))).campaigns
         assert set(case.accounts) <= set(queue)
         assert len(case.accounts) >= 8
@@ -175,7 +175,7 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
         assert wait_us == held[0] + drawn.block_us
         assert found.ask(at_us, free, "another that is not drawn") is None
         assert found.ask(wait_us, account, "when it may again") is None
-        # more in the same minute cost no more of the day's budget; six minutes are the budget
+        # more in the same minute uses no more of the day's budget; the budget is six minutes
         assert found.ask(at_us, account, "an SDK tries again") is not None
         for minute in range(1, 6):
             assert found.ask(at_us + minute * 60 * SECOND_US, account, "again") is not None
@@ -186,7 +186,7 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
         found.g.start("worker-0", **{clock.VARIABLE: str(found.g.folder.run / "hand")})
         assert found.ask(held[1], account, "after a restart") is None
         assert found.ask(theirs, other, "another one has its own budget") is not None
-        # the next day has a budget of its own
+        # the next day has its own budget
         tomorrow = [at for at in blocks if drawn.hold_end_us(account, at + DAY_US) is not None]
         assert found.ask(tomorrow[0] + DAY_US, account, "tomorrow") is not None
         # dropped: served within a second
@@ -218,7 +218,7 @@ def test_terms_that_say_off_undo_every_hold(up: Upstream) -> None:
         until(lambda: found.ask(at_us, other, "off") is None, what="the new terms")
 
 
-# --- who decides that somebody is held ---
+# --- how accounts come to be held ---
 
 
 def finding(candidate: str, accounts: tuple[str, ...], p_value: float = 1e-3) -> Campaign:
@@ -287,11 +287,11 @@ def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:
         assert tuple(tables.holds) == one.schedule.accounts
         (event,) = [e for e in state.events() if e.what == "holds begun"]
         assert event.detail["commitment"] == one.schedule.commitment
-        kept, _ = trail_entry(event, state)  # in the open, where nobody can change it afterwards
+        kept, _ = trail_entry(event, state)  # in the open, where it cannot be changed later
         assert kept["commitment"] == one.schedule.commitment
         assert "candidate" not in kept
         assert event.detail["start_us"] == one.schedule.start_us
-        # it grows: who was in it keeps his draw, and four join from the next block on
+        # it grows: earlier accounts keep their draws, and four join from the next block on
         hand_over(folder, finding("sw-1", names("a", 20)))
         found.step(NOW + 2 * SECOND_US)
         (grown,) = (h.schedule for h in all_held(state))
@@ -307,7 +307,7 @@ def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:
         (event,) = [e for e in state.events() if e.what == "holds joined"]
         assert event.detail == {"accounts": 4, "from_us": grown.begin_us["a-19"]}
         assert grown.draw("a-19", grown.begin_us["a-19"] // grown.block_us - 1) is None
-        # it is gone, and comes again: not held a second time, and its accounts rest
+        # it disappears and returns: it is not held a second time, and its accounts rest
         hand_over(folder)
         found.step(NOW + 3 * SECOND_US)
         assert all_held(state)[0].why_ended == "it is no candidate any more"
@@ -321,15 +321,15 @@ def test_holds_of_a_lead_go_on_while_it_grows_and_becomes_a_finding(folder: Fold
     hand_over(folder, leads=(lead("lead-1", names("a")), lead("lead-2", names("b"), "many")))
     with enforcer(folder, ON) as (found, state):
         found.step(NOW)
-        (one,) = all_held(state)  # what reads as of many people is held by nobody
+        (one,) = all_held(state)  # a candidate that looks like many people is not held
         assert (one.schedule.candidate, one.schedule.accounts) == ("lead-1", names("a"))
         later = (
-            ((), (lead("lead-1", names("a", 5)),)),  # others leave it: the id is the same
+            ((), (lead("lead-1", names("a", 5)),)),  # other accounts leave it: the id is the same
             (
                 (finding("sw-1", names("a", 12)),),
                 (),
             ),  # it becomes a finding
-            ((), (lead("lead-7", names("a", 8)),)),  # it falls apart: one part has half of its accounts
+            ((), (lead("lead-7", names("a", 8)),)),  # it splits: one part has half of its accounts
         )
         for second, (campaigns, leads) in enumerate(later, 1):
             hand_over(folder, *campaigns, leads=leads)
@@ -469,7 +469,7 @@ def test_a_state_of_the_version_before_is_brought_to_the_new_shape(folder: Folde
 
 @pytest.mark.slow
 def test_two_schedules_of_a_key_and_a_candidate_are_not_the_same(folder: Folder) -> None:
-    """The key of a draw is of the candidate and of when it begins, and can be shown without the folder's."""
+    """A draw's key depends on the candidate and the start, and can be disclosed without the folder's key."""
     with ControlState(folder.state, folder.secret()) as state:
         leads = [HoldCandidate("sw-1", 0.1, names("a")), HoldCandidate("sw-2", 0.1, names("b"))]
         follow(state, loads(ON), leads, {}, now_us=NOW, tell=lambda _: None)
@@ -500,7 +500,7 @@ def test_held_minutes_are_counted_over_workers_and_days(tmp_path: Path) -> None:
 
 
 def test_what_an_earlier_draw_held_is_let_go_and_stays_to_be_read(folder: Folder) -> None:
-    """Version 0.1 held half of the accounts in one block of each window: its test and its draw are gone."""
+    """Version 0.1 held half of the accounts in one block of each window: its test and draw were removed."""
     with sqlite3.connect(folder.state) as db:
         for number, step in enumerate(MIGRATIONS[:2], 1):
             step(db)

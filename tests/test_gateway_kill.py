@@ -1,4 +1,4 @@
-"""Killed at any moment: every acknowledged exchange is in the segments once, and nothing is there twice."""
+"""Killed at any moment: every acknowledged exchange is in the segments exactly once."""
 
 import os
 import shutil
@@ -33,11 +33,11 @@ SPOKEN = "a long answer, in parts. "
 
 
 class Killed(BaseException):
-    """Nothing catches it, as nothing catches kill -9."""
+    """No code catches it, as no code can catch kill -9."""
 
 
 class Killer:
-    """Ends everything at the n-th call that changes the disk, before or after it is done."""
+    """Stops everything at the n-th call that changes the disk, before or after the call takes effect."""
 
     def __init__(self, patch: pytest.MonkeyPatch, at: int, after: bool) -> None:
         self.at, self.after, self.count = at, after, 0
@@ -78,7 +78,7 @@ def body_of(name: str) -> bytes:
 
 
 class Scribe:
-    """A worker that writes its log and answers nobody."""
+    """A worker that writes its log and answers no requests."""
 
     def __init__(self, folder: Folder, worker: int) -> None:
         self._done = threading.Semaphore(0)
@@ -134,7 +134,7 @@ class Scribe:
 
 @pytest.fixture(scope="module")
 def captured() -> Iterator[tuple[Path, dict[str, str]]]:
-    """A folder whose logs hold every kind of thing, and the outcome that each exchange must have."""
+    """A folder whose logs contain every kind of entry, and the expected outcome of each exchange."""
     with TemporaryDirectory(dir=IN_MEMORY) as made, pytest.MonkeyPatch.context() as patch:
         patch.setattr(wal, "ROTATE", 1500)
         patch.setattr(wal, "ROOM", 4096)
@@ -177,7 +177,7 @@ class Clock:
 
 
 def work(folder: Folder, clock: Clock) -> None:
-    """A recorder's life until nothing is left to do."""
+    """Run a recorder until nothing is left to do."""
     found = Recorder(folder, clock)
     while found.step(flush=True) or wal.files(folder.wal):
         found.tidy()
@@ -198,7 +198,7 @@ def check(folder: Folder, expected: dict[str, str]) -> None:
 
 
 def close_files(folder: Path) -> None:
-    """Close what was open in a folder, as the end of a process does: this one goes on after each kill."""
+    """Close a folder's open files as the end of a process would: this process continues after each kill."""
     for number in os.listdir("/proc/self/fd"):
         with suppress(OSError):
             if os.readlink(f"/proc/self/fd/{number}").startswith(f"{folder}{os.sep}"):
@@ -206,7 +206,7 @@ def close_files(folder: Path) -> None:
 
 
 def killed_at(captured: tuple[Path, dict[str, str]], at: int, after: bool) -> bool:
-    """Run the recorder and kill it at one call; then let another one finish. Whether it came to that call."""
+    """Kill the recorder at one call, then let another one finish; return whether the call occurred."""
     source, expected = captured
     with TemporaryDirectory(dir=IN_MEMORY) as made, pytest.MonkeyPatch.context() as patch:
         shutil.copytree(source, Path(made) / "folder")
@@ -267,7 +267,7 @@ def batch_of(numbers: list[int]) -> pa.RecordBatch:
 @settings(max_examples=40, deadline=None)
 @given(steps)
 def test_rows_are_there_once_and_each_reader_sees_each_once(plan: list[str]) -> None:
-    """Whatever is merged or killed in between, however late a reader comes, whatever the clock does."""
+    """Under merges and kills in between, late readers, and any change of the clock."""
     with TemporaryDirectory(dir=IN_MEMORY) as made:
         folder, now = open_folder(Path(made) / "f"), NOW
         readers: dict[str, tuple[set[str], list[int]]] = {"a": (set(), []), "b": (set(), [])}

@@ -1,4 +1,4 @@
-"""The ladder: what findings ask for under the terms, and who stays whole."""
+"""The ladder: the actions that findings require under the policy, and the accounts that are unaffected."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -84,7 +84,7 @@ def test_a_detector_does_what_people_let_it_do() -> None:
 
 
 def test_a_rule_may_be_of_lone_payers_or_of_groups_alone() -> None:
-    """A lone payer's p-value is a rank: no rule made for groups reaches it."""
+    """A single account's p-value is a rank: no rule for groups applies to it."""
     lone = campaign("a", p_value=0.03, reasons=(Reason(LONE_HARVEST, "it harvests alone", 12.0),))
     group = campaign(reasons=(Reason(TEST_NAME, "they act as one", 30.0),))
     verify = Rung(Step.VERIFY, act=True, name="ladder.rule 1", p_value_at_most=0.05, lone=True)

@@ -1,4 +1,4 @@
-"""Answers that are asked for now and fetched later: charged before they come, by whatever API, once."""
+"""Answers that are requested now and fetched later: charged in advance, by any API, once."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +17,11 @@ from stillwatch.gateway.path.reply import facts_of_json, facts_of_later
 from stillwatch.gateway.path.request import read
 from stillwatch.units import HOUR_US
 
-ROW = -1  # of an account that this process alone counts
+ROW = -1  # of an account that only this process counts
 HOURLY = "version = 1\n[limits]\noutput_tokens_per_hour = 1000\n"
 ASK = {"model": "mira", "messages": [{"role": "user", "content": "Why?"}], "max_tokens": 900}
 USAGE = {"usage": {"prompt_tokens": 1, "completion_tokens": 300}}
-# By API: what asks for an answer, under which name it is fetched, what is said then
+# By API: the request for an answer, the name under which it is fetched, and the upstream's replies
 APIS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], str, dict[str, Any]]] = {
     "replicate": (
         "/v1/models/acme/x/predictions", {"input": {"prompt": "Why?", "max_tokens": 900}, "stream": True},
@@ -50,7 +50,7 @@ APIS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any], str, dict[str, A
 
 
 class LaterUpstream:
-    """It gives each answer a name, and says that it is at work until it is `ready`."""
+    """It gives each answer a name, and reports it as in progress until it is `ready`."""
 
     def __init__(self, api: str) -> None:
         self.path, self.body, self.name, self.begun, self.fetch, self.done = APIS[api]
@@ -70,13 +70,13 @@ class LaterUpstream:
 def test_what_is_fetched_later_is_charged_when_it_is_asked_for_and_once(api: str) -> None:
     upstream = LaterUpstream(api)
     with scripted(upstream) as up, gateway(up.url, HOURLY, recorder=False) as gate:
-        with ThreadPoolExecutor(8) as pool:  # a salvo: nothing of it has come when the last one asks
+        with ThreadPoolExecutor(8) as pool:  # a salvo: no answer has come when the last request is sent
             begun = list(pool.map(lambda _: ask(gate, "POST", upstream.path, upstream.body)[0], range(16)))
         assert begun.count(200) <= 2, "one answer at most beyond the limit"
         assert {status for status in begun if status != 200} == {429}
         names = upstream.made
         for name in names:
-            if api != "xai":  # which says nothing until it is ready
+            if api != "xai":  # which reports nothing until it is ready
                 assert ask(gate, "GET", upstream.fetch + name)[0] == 200, (
                     "paid for, though the budget is spent"
                 )
@@ -92,13 +92,13 @@ def test_what_is_fetched_later_is_charged_when_it_is_asked_for_and_once(api: str
 
 @pytest.mark.slow
 def test_a_stream_of_a_background_answer_that_is_left_is_charged_in_full() -> None:
-    """It goes on at the upstream, and is fetched by its name."""
+    """The answer continues at the upstream, and can be fetched by its name."""
     first = {"type": "response.created", "response": {"id": "resp_1", "model": "mira", "output": []}}
     text = {"type": "response.output_text.delta", "delta": "x"}
     stream = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in (first, text))
 
     def answer(asked: Asked) -> Said:
-        # longer than it is: the upstream dies in the middle, as a client that leaves would have it
+        # a length beyond the end: the upstream stops in the middle, as if the client had left
         cut = {"content-type": "text/event-stream", "content-length": "9000", "connection": "close"}
         return Said(stream, 200, cut)
 
@@ -135,7 +135,7 @@ def test_what_was_charged_in_another_hour_is_not_given_back_to_this_one() -> Non
 def test_an_answer_is_settled_once_over_workers_and_restarts(tmp_path: Path) -> None:
     first, second = Notes(tmp_path), Notes(tmp_path)
     first.note_answer("a", "r", LaterAnswer(500, "mira", 7))
-    first.note_answer("a", "r", LaterAnswer(400, "mira", 9))  # a run that went on with a tool's result
+    first.note_answer("a", "r", LaterAnswer(400, "mira", 9))  # a run that continued with a tool's result
     assert second.answer("a", "r") == LaterAnswer(900, "mira", 9)
     assert second.answer("b", "r") is None
     assert [second.settle_answer("a", "r"), first.settle_answer("a", "r")] == [True, False]
@@ -184,7 +184,7 @@ def test_what_nobody_reads_makes_no_answer_shorter() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["/v1/conversations", "/v1/conversations/conv_1"])
 def test_a_conversation_in_which_a_model_writes_is_held_to_the_terms(target: str) -> None:
-    """Mistral's; at OpenAI the same paths only make and change an object, and no budget holds them up."""
+    """Mistral's. At OpenAI the same paths only create and change an object, and no budget delays them."""
     said = {"conversation_id": "conv_1", "outputs": [{"model": "mira", "content": "x"}],
             "usage": {"prompt_tokens": 1, "completion_tokens": 900, "total_tokens": 901}}  # fmt: skip
     stream = b'data: {"type": "conversation.response.started", "conversation_id": "conv_2"}\n\ndata: '

@@ -1,4 +1,4 @@
-"""Links in requests, through a gateway and the hooks: refused where the terms say so, counted where not."""
+"""Links in requests, through a gateway and the hooks: refused if the policy says so, and counted if not."""
 
 import gzip
 import json
@@ -69,7 +69,7 @@ def test_the_terms_refuse_what_a_model_would_read_at_an_address() -> None:
             body = {key: value for key, value in body.items() if key != "extra_headers"}
             status, said = ask(gate, "POST", CHAT, body, x__who="a")
             code = said["error"]["code"] if status != 200 else ""
-            assert status == 200 or code == "not_found", (body, said)  # a file that is nobody's
+            assert status == 200 or code == "not_found", (body, said)  # a file without an owner
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_a_link_that_passes_is_counted_and_shown() -> None:
 
 
 class World:
-    """Two accounts of one gateway, and the names of what the first one stored."""
+    """Two accounts of one gateway, and the names of the first one's stored objects."""
 
     def __init__(self, up: Scripted, gate: Running) -> None:
         self.up, self.gate = up, gate
@@ -110,7 +110,7 @@ def world() -> Iterator[World]:
 
 
 def places(address: str) -> list[dict[str, Any]]:
-    """Bodies in which the model reads what stands at an address."""
+    """Return bodies that make the model read the content of an address."""
     return [
         user({"type": "file_url", "file_url": {"url": address}}),
         user({"type": "image_url", "image_url": {"url": address}}),
@@ -131,7 +131,7 @@ def places(address: str) -> list[dict[str, Any]]:
 
 
 def refused(world: World, who: str, body: dict[str, Any]) -> bool:
-    """Whether it reaches nobody, alone or as a question of a batch."""
+    """Return whether the upstream never receives it, alone or as a question of a batch."""
     body = {"model": "mira", **body}
     asked = [
         world.ask(who, CHAT if "messages" in body else "/v1/responses", body),
@@ -171,7 +171,7 @@ def test_no_link_leads_to_what_another_account_stored(world: World) -> None:
 
 @pytest.mark.slow
 def test_what_lies_in_a_bucket_is_nobody_s_until_it_is_assigned(world: World) -> None:
-    """The upstream reads it by the owner's own rights, whoever names it."""
+    """The upstream reads it with the organisation's own rights, whichever account names it."""
     for address in (
         "gs://bucket/a/q.pdf", " GS://bucket/a/q.pdf", "s3://bucket/a/q.pdf", "file:///etc/passwd",
         "abfss://c@account.dfs.core.windows.net/a/q.pdf", "gs://bucket",

@@ -1,4 +1,4 @@
-"""What an administrator sees of a running gateway: lines, ids that tie them to replies, times, readiness."""
+"""What an administrator sees of a running gateway: log lines, their ids in replies, times, readiness."""
 
 import json
 import re
@@ -123,7 +123,7 @@ def test_times_are_told_in_a_bounded_number_of_series(tmp_path: Path) -> None:
     assert f'{DURATION}_bucket{{{labels},le="0.32"}} 1' in text
     assert f'{DURATION}_bucket{{{labels},le="+Inf"}} 2' in text
     assert f"{DURATION}_count{{{labels}}} 2" in text
-    again = Histograms(tmp_path / "worker-0.histograms")  # a worker that was started again goes on
+    again = Histograms(tmp_path / "worker-0.histograms")  # a restarted worker continues with it
     again.observe(DURATION, "chat", "made-up-1", 200, 0.3)
     again.flush()
     assert f"{DURATION}_count{{{labels}}} 3" in text_of_all(tmp_path)
@@ -165,6 +165,6 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert systemd.recv(100).startswith(b"READY=1\nMAINPID=")
         assert systemd.recv(100) == b"WATCHDOG=1"
         assert systemd.recv(100).startswith(b"STOPPING=1")
-    notify.alive()  # nobody there: no matter
+    notify.alive()  # no listener: no error
     monkeypatch.delenv("NOTIFY_SOCKET")
     notify.alive()

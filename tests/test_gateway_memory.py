@@ -1,4 +1,4 @@
-"""What each process of a gateway loads and holds, and how long each thread wants to run at a time."""
+"""The modules and memory of each process of a gateway, and the length of each thread's time slices."""
 
 import os
 import platform
@@ -21,8 +21,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]
-MOST_MB = {"supervisor": 100, "worker": 50, "recorder": 120, "detector": 200}  # before anybody asks
-TABLES = ("libarrow", "_duckdb", "_multiarray_umath", "openblas")  # parts of the files that are mapped
+MOST_MB = {"supervisor": 100, "worker": 50, "recorder": 120, "detector": 200}  # before any request
+TABLES = ("libarrow", "_duckdb", "_multiarray_umath", "openblas")  # parts of the names of mapped files
 BEATS_US = 5_000_000  # of the supervisor: its threads look every second at most
 
 
@@ -50,7 +50,7 @@ def test_each_process_begins_small(gateway: Served) -> None:
 
 
 def test_the_supervisor_loads_no_tables_while_there_is_no_case(gateway: Served) -> None:
-    """Findings without a campaign are read, folded and held against the ladder: that needs none."""
+    """Findings without a campaign are read, added and checked against the ladder without these libraries."""
     assert [gateway.ask() for _ in range(20)] == [200] * 20
     handover = gateway.folder.detector / HANDOVER
     until(handover.exists, 120, "the detector has handed over")
@@ -65,13 +65,13 @@ def test_the_supervisor_loads_no_tables_while_there_is_no_case(gateway: Served) 
 
 
 def test_who_commits_has_short_slices_and_nobody_else(gateway: Served) -> None:
-    """A worker's event loop that had them would be broken off within a request."""
+    """With such slices, a worker's event loop would be interrupted within a request."""
     release = tuple(int(part) for part in platform.release().split(".")[:2])
     if release < (6, 12) or not Path("/proc/self/sched").exists():
         pytest.skip("the kernel has no slices of one's own, or does not show them")
 
     def short(name: str) -> set[bool]:
-        """Of each thread: whether it is the first, where its slices are short."""
+        """Return, for the threads with short slices, whether each is the first thread."""
         pid, found = process(gateway, name), set()
         for task in Path(f"/proc/{pid}/task").iterdir():
             lines = (task / "sched").read_text().splitlines()
@@ -84,7 +84,7 @@ def test_who_commits_has_short_slices_and_nobody_else(gateway: Served) -> None:
 
 
 def begun(name: str, code: str, **environment: str) -> str:
-    """What a process of that name prints, with this code in the place of its own."""
+    """Return the output of a process of that name that runs this code in place of its own."""
     words = (
         "import os, types; from stillwatch.gateway import child\n"
         f"def main(*_):\n    {code}\n"
@@ -117,7 +117,7 @@ def test_short_slices_change_neither_priority_nor_policy() -> None:
 
 
 def test_what_an_account_sent_before_takes_memory_only_as_it_comes() -> None:
-    """The table of a busy recorder has 16 MB; an idle one's takes none of it."""
+    """A busy recorder's table takes 16 MB; an idle one's takes none of it."""
     code = (
         "from stillwatch.gateway import heartbeat; from stillwatch.gateway.record.sent_before import "
         "SLOTS, SentBefore; before = heartbeat.rss_bytes(); held = SentBefore(bytes(32)); "
@@ -127,7 +127,7 @@ def test_what_an_account_sent_before_takes_memory_only_as_it_comes() -> None:
 
 
 def test_a_folder_is_opened_without_tables(tmp_path: Path) -> None:
-    """What a gateway is looked at with before it starts, too."""
+    """So do the commands that inspect a gateway before it starts."""
     folder = open_folder(tmp_path / "serve")
     words = (
         "import sys; from typer.testing import CliRunner; from stillwatch.cli.main import app; "

@@ -1,4 +1,4 @@
-"""Which models a request names: in no place, spelling or form can one be hidden from the gateway."""
+"""The models that a request names: no place, spelling or form can hide one from the gateway."""
 
 import json
 import tracemalloc
@@ -212,7 +212,7 @@ def test_no_request_keeps_the_others_waiting_with_names(body: dict[str, Any], co
 
 @pytest.mark.slow
 def test_long_targets_are_not_remembered() -> None:
-    """A thousand of 60 kB each would be 60 MB of a worker, from whoever reaches the port."""
+    """A thousand of 60 kB each would take 60 MB of a worker, from any client that reaches the port."""
     for k in range(5):
         assert operation_of(f"/v1/{k}{'x' * 60_000}/chat/completions") == "other"
         read(b"", target=f"/v1/{k}{'x' * 60_000}/chat/completions")

@@ -1,4 +1,4 @@
-"""A gateway with a table of networks: a campus is no pool live, and nobody chooses his own system."""
+"""A gateway with a table of networks: a campus is no pool, and no account can choose its own network."""
 
 import asyncio
 import hashlib
@@ -43,12 +43,12 @@ CAMPUS, SERVERS = "129.132.20", "135.181.7"  # SWITCH's and Hetzner's
 TABLE = "129.132.0.0/16\t559\n135.181.0.0/16\t24940\n10.0.0.0/8\t559\n172.0.0.0/8\t7018\n"
 
 
-# --- who sits together ---
+# --- accounts in one place ---
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One fortnight of a gateway, written down with and without a table of networks."""
+    """A fortnight of a gateway's exchanges, recorded with and without a table of networks."""
 
     students: set[str]
     renters: set[str]
@@ -56,7 +56,7 @@ class Recorded:
 
 
 def sit_at(crowd: Crowd, network: str, members: set[str]) -> set[str]:
-    """All of them at one network for six days, each with an address of its own."""
+    """Put all members at one network for six days, each with its own address."""
     address = {name: f"{network}.{k + 10}" for k, name in enumerate(sorted(members))}
     for row in crowd.rows:
         row["client_ip"] = address.get(row["account"], row["client_ip"])
@@ -104,7 +104,7 @@ def named_accounts(result: ScanResult) -> set[str]:
 def test_a_class_on_its_campus_is_a_lead_live_and_a_pool_at_rented_servers_is_found(
     recorded: Recorded,
 ) -> None:
-    """Six days, more than any event: before there was a table the class was named by every gateway."""
+    """Six days, more than any event. Without a table, every gateway named the class."""
     blind, sees = found_live(recorded.folders[False]), found_live(recorded.folders[True])
     assert len(named_accounts(blind) & recorded.students) >= 0.8 * len(recorded.students)
     assert not named_accounts(sees) & recorded.students
@@ -113,7 +113,7 @@ def test_a_class_on_its_campus_is_a_lead_live_and_a_pool_at_rented_servers_is_fo
         assert len(named_accounts(result) & recorded.renters) >= 0.8 * len(recorded.renters)
 
 
-# --- whose address it is ---
+# --- the owner of an address ---
 
 
 def ask(g: Running, forwarded: str | None) -> None:
@@ -128,7 +128,7 @@ def places(rows: list[dict[str, Any]]) -> list[tuple[str | None, int | None]]:
 
 @pytest.mark.slow
 def test_an_account_cannot_choose_its_system(up: Upstream, tmp_path: Path) -> None:
-    """It writes x-forwarded-for as it likes: nobody is trusted to, or the proxy's own word is the last."""
+    """It may send any x-forwarded-for: either no proxy is trusted, or the proxy's own entry is the last."""
     table = str(file_of(tmp_path, IPTOASN + "127.0.0.0\t127.255.255.255\t3320\tXX\tours\n"))
     with gateway(up.url, networks=(table,)) as g:
         ask(g, "80.1.1.1")
@@ -158,7 +158,7 @@ def test_what_is_captured_has_the_system_of_its_address_or_none(up: Upstream, tm
         for address in known:
             ask(g, address)
         assert dict(places(g.rows(len(known)))) == known
-        # a new table is in use without a restart, and what was written stays
+        # a new table is used without a restart, and earlier records do not change
         os.replace(file_of(tmp_path, IPTOASN.replace("3320", "5089"), "new.tsv"), table)
         says = g.folder.run / "recorder.json"
         was = heartbeat.read(says)["networks"]["files"][0]["sha256"]
@@ -171,7 +171,7 @@ def test_what_is_captured_has_the_system_of_its_address_or_none(up: Upstream, tm
 
 
 def tables_handed_over(folder: Folder) -> tuple[dict[str, Any], ...]:
-    """What a new detector says of the tables by which its exchanges got their `asn`."""
+    """Return what a new detector reports about the tables from which its exchanges got their `asn`."""
     watching = detector(folder)
     watching.step()
     watching.save()
@@ -197,7 +197,7 @@ def test_a_finding_names_the_table_that_it_rests_on(recorded: Recorded, tmp_path
                 assert whether_scanned(scanned_logs(latest(store, case.id).context), [table]) == (
                     "which files were scanned is not on record: whether these are them cannot be said",
                 )
-    # also when an hour's segments are one file by then, and when the detector begins again from its state
+    # also if an hour's segments were merged into one file, and if the detector restarts from its state
     assert merge(folder, datetime.now(UTC) + timedelta(days=1)) > 1
     (folder.detector / "live.npz").unlink()
     for _ in range(2):
@@ -205,7 +205,7 @@ def test_a_finding_names_the_table_that_it_rests_on(recorded: Recorded, tmp_path
     assert tables_handed_over(recorded.folders[False]) == ()
 
 
-# --- what the owner is told ---
+# --- messages to the owner ---
 
 
 def networks_part(folder: Folder, settings: GatewaySettings, now_us: int) -> PartHealth:
@@ -224,7 +224,7 @@ def test_health_says_whether_there_is_a_table_and_how_old_it_is(tmp_path: Path) 
 
     def after(networks: list[str]) -> PartHealth:
         recorder = Recorder(folder, lambda: datetime.now(UTC), networks=networks)
-        recorder.networks.first(lambda: None)  # it is read beside
+        recorder.networks.first(lambda: None)  # it is read in parallel
         heartbeat.beat(folder.run / "recorder.json", now_us, networks=recorder.networks.says())
         return networks_part(folder, settings, now_us)
 

@@ -1,6 +1,6 @@
-"""Official clients that are not in our environment, unchanged: npm's OpenAI and Anthropic, LiteLLM, curl.
+"""Official clients outside our environment, unchanged: npm's OpenAI and Anthropic, LiteLLM, curl.
 
-`tests/test_gateway_clients.py` has the Python ones. What each got is compared with what the upstream wrote.
+`tests/test_gateway_clients.py` has the Python ones. Each received text is compared with the upstream's.
 """
 
 import json
@@ -166,7 +166,7 @@ JSON = ("-H", "content-type: application/json")
     ],
 )
 def test_curl(gate: Running, words: tuple[str, ...]) -> None:
-    """As people write it: without a content type too, which then says a form."""
+    """As people write it: also without a content type, for which curl sends that of a form."""
     status, body = curl(
         gate, "/v1/chat/completions", *words, data=json.dumps({"model": "mira", "messages": HELLO})
     )

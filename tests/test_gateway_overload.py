@@ -1,4 +1,4 @@
-"""Whoever shows no key takes from nobody: no connection, no memory, no time of others."""
+"""A client without a key takes nothing from others: no connections, no memory, no time."""
 
 import http.client
 import json
@@ -139,7 +139,7 @@ def test_a_body_without_a_key_is_not_held(form: str) -> None:
                 one.sendall(data)
                 answers.append(one.recv(100)[:12])
             except ConnectionError:
-                answers.append(b"HTTP/1.1 401")  # it hung up on us while we were talking
+                answers.append(b"HTTP/1.1 401")  # the gateway closed the connection while we were sending
         assert set(answers) == {b"HTTP/1.1 401"}
         assert rss_bytes(g.processes["worker-0"].pid) - before < 80 << 20
 
@@ -168,14 +168,14 @@ def test_a_body_of_nothing_but_values_costs_little(body: bytes) -> None:
 
 @pytest.mark.slow
 def test_a_body_of_tiny_chunks_is_cut_off() -> None:
-    """Each chunk is a call, while other clients wait: 31 MB of single bytes would take half a minute."""
+    """Each chunk takes a call, while other clients wait: 31 MB of single bytes would take half a minute."""
     with Upstream() as up, gateway(up.url, recorder=False) as g:
         head = HEAD + b"authorization: Bearer " + g.key.encode() + b"\r\ntransfer-encoding: chunked\r\n\r\n"
         for size, expected in ((1, b"400 Chunks Too Small"), (100, b"200 OK")):
             with socket.create_connection(("127.0.0.1", g.port), timeout=PATIENCE_S) as client:
                 data = ASK + b" " * (60_000 * size - len(ASK))
                 pieces = [data[at : at + size] for at in range(0, len(data), size)]
-                with suppress(OSError):  # it may be closed before all is sent
+                with suppress(OSError):  # the gateway may close it early
                     client.sendall(head + b"".join(b"%x\r\n%b\r\n" % (size, piece) for piece in pieces))
                     client.sendall(b"0\r\n\r\n")
                 assert expected in client.recv(4096)
@@ -229,7 +229,7 @@ def connect(g: Running, kept: ExitStack, by: str, data: bytes = b"", takes: int 
 
 
 def answers_of(clients: list[socket.socket]) -> list[bytes]:
-    """The beginning of each answer that has come; it is empty where the gateway hung up on us."""
+    """Return the beginning of each received answer; empty if the gateway closed the connection."""
     found = []
     for one in clients:
         one.setblocking(False)
@@ -276,7 +276,7 @@ def test_who_is_turned_away_reads_why_and_when_to_come_again() -> None:
 
 @pytest.mark.slow
 def test_an_office_of_many_users_behind_one_address_is_served() -> None:
-    """Its own idle connections make room, nobody's who is answered."""
+    """Its own idle connections make room, and no connection with a request in progress does."""
     with narrow() as g, ExitStack() as kept:
         for _ in range(3 * PLACES):
             one = http.client.HTTPConnection(
@@ -349,20 +349,20 @@ def test_two_thousand_connections_of_one_address(said: bytes) -> None:
             for _ in range(2_000):
                 connect(g, kept, ATTACKER, said)
             assert [ask(g, by=HONEST) for _ in range(20)] == [200] * 20
-            # the youngest may be closed a moment after they came
+            # the newest ones may be closed a moment after they arrived
             until(lambda: g.counters()["open_clients"] <= 1_000 + 20, what="the end of the rest")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-# --- replies that nobody reads, and long ones -----------------------------------------------------------
+# --- long replies, and replies that no client reads -----------------------------------------------------
 
 LONG_REPLY = json.dumps({"model": "mira", "pad": "x" * 7_900_000}).encode()
 
 
 @pytest.mark.slow
 def test_replies_that_nobody_reads_are_bounded_and_cost_nobody_else_his() -> None:
-    """A reply that was held until it was whole waits for its client in full."""
+    """A complete reply that was held back waits for its client in full."""
     with (
         scripted(lambda _: Said(LONG_REPLY)) as up,
         gateway(up.url, recorder=False) as g,
@@ -402,20 +402,20 @@ def test_long_replies_wait_for_one_another_and_all_become_whole(sizes: list[int]
     drawn = random.Random(seed)
     while holders:
         free = [one for one in holders if not one.held]
-        one = drawn.choice(free)  # one of them always goes on
+        one = drawn.choice(free)  # one of them can always continue
         if one.left and drawn.random() < 0.9:
             one.left, one.size = one.left - piece, one.size + piece
             replies.grow(one, one.size)
             assert replies.total == sum(holder.size for holder in holders)
             assert replies.total <= HELD_BYTES + piece * len(holders)
-        else:  # whole, or its client left
+        else:  # complete, or its client left
             holders.remove(one)
             replies.drop(one)
     assert replies.total == 0
 
 
 class Waiting:
-    """An exchange whose reply is held, as far as holding goes."""
+    """An exchange whose reply can be held back."""
 
     def __init__(self, replies: HeldReplies) -> None:
         self.gate, self.calls = SimpleNamespace(held_replies=replies), []
@@ -433,5 +433,5 @@ def test_a_reply_that_waits_reads_on_when_it_is_let_go_and_not_when_its_client_r
     Exchange.on_client_slow(waiting, True)
     Exchange.on_client_slow(waiting, False)  # its client reads again: no room for others' replies
     assert waiting.calls == [True, True]
-    replies.drop(waiting)  # too long to be held: it passes as it comes
+    replies.drop(waiting)  # too long to be held back: it is passed on as it arrives
     assert waiting.calls == [True, True, False]

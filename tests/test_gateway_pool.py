@@ -1,4 +1,4 @@
-"""The pool of connections to the upstream, in a process that stands still."""
+"""The pool of connections to the upstream, in a process that pauses."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ def pool(loop: Any, port: int = 9) -> ConnectionPool:
 
 
 class Line:
-    """A transport that only knows whether it was closed, and what of its bytes waits."""
+    """A transport that only records whether it was closed, and how many of its bytes wait."""
 
     closed = False
     unsent = 0
@@ -41,7 +41,7 @@ class Line:
 
 
 class Reply:
-    """What an exchange is told of a reply."""
+    """Records what an exchange is notified of."""
 
     def __init__(self) -> None:
         self.status, self.body, self.ended, self.lost = 0, b"", False, ""
@@ -60,7 +60,7 @@ class Reply:
 
 
 def reply_to(*pieces: bytes, head_only: bool = False, unsent: int = 0) -> tuple[Reply, Line, ConnectionPool]:
-    """What a connection makes of the bytes that an upstream sends."""
+    """Return what a connection makes of the bytes that an upstream sends."""
     connections, line, reply = pool(SimpleNamespace(time=lambda: 100.0)), Line(), Reply()
     connection = Connection(connections)
     connection.connection_made(line)
@@ -78,7 +78,7 @@ HIDDEN = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhidden"
 @pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found"])
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_reply_to_head_has_no_body_whatever_comes(status: bytes, is_chunked: bool) -> None:
-    """What follows its head would be the next reply to its client."""
+    """Bytes after its head would become the client's next reply."""
     framing, body = b"content-length: %d" % len(HIDDEN), HIDDEN
     if is_chunked:
         framing, body = b"transfer-encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN)
@@ -115,7 +115,7 @@ def test_a_reply_before_its_request_was_sent_whole_is_the_last_of_its_connection
 
 
 def test_a_connection_that_lay_idle_in_a_pause_is_not_used_again() -> None:
-    """The upstream has closed it meanwhile; that is read only after the next request was written."""
+    """The upstream has closed it meanwhile, which is noticed only after the next request was written."""
     clock = SimpleNamespace(now=100.0)
     connections = pool(SimpleNamespace(time=lambda: clock.now))
     lines = [Line(), Line()]
@@ -142,8 +142,8 @@ def test_a_pause_does_not_pass_for_an_upstream_that_takes_no_connection(
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[tuple[Connection | None, str]] = loop.create_future()
         pool(loop, port).connect(lambda made, why: ready.set_result((made, why)))
-        await asyncio.sleep(0)  # it has begun
-        time.sleep(2.5)  # the process stands still
+        await asyncio.sleep(0)  # it has started
+        time.sleep(2.5)  # the process pauses
         made, why = await ready
         if made is not None:
             made.close()
@@ -178,7 +178,7 @@ def test_an_upstream_that_takes_no_connection_is_given_up(monkeypatch: pytest.Mo
 
 
 def test_an_upstream_whose_name_is_none_is_told() -> None:
-    """Else the client waits for ever."""
+    """Otherwise the client waits for ever."""
 
     async def connect() -> tuple[Connection | None, str]:
         loop = asyncio.get_running_loop()
@@ -193,7 +193,7 @@ def test_an_upstream_whose_name_is_none_is_told() -> None:
 
 @pytest.mark.parametrize("look", ["_tables", "_second"])
 def test_a_look_that_fails_is_not_the_last_one(look: str) -> None:
-    """Else this worker would never again hear of a key that is revoked."""
+    """Otherwise this worker would never learn of a revoked key."""
 
     def fail() -> None:
         raise KeyError("revision")
@@ -210,7 +210,7 @@ def test_a_look_that_fails_is_not_the_last_one(look: str) -> None:
 
 
 def test_a_connection_counts_once_from_its_beginning_on() -> None:
-    """Clients that come in a burst have as many as there may be, and not half of them."""
+    """Clients that arrive in a burst get all permitted connections, not only half of them."""
     most = 40
     refusals: list[str] = []
     made: list[str] = []
@@ -224,7 +224,7 @@ def test_a_connection_counts_once_from_its_beginning_on() -> None:
 
             def ready(connection: Connection | None, why: str) -> None:
                 (made if connection else refusals).append(why)
-                if len(made) <= most // 2:  # who came later asks while the first are being made
+                if len(made) <= most // 2:  # later ones arrive while the first connections are being made
                     connections.connect(ready)
 
             for _ in range(most // 2):

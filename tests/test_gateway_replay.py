@@ -1,4 +1,4 @@
-"""A log sent through the gateway: what it writes down is what was sent, and scans to the same campaigns."""
+"""A log sent through the gateway: the records equal what was sent, and scans find the same campaigns."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ FIELDS = ("temperature", "top_p", "max_tokens", "n", "seed", "top_logprobs")
 
 
 def body_of(row: dict[str, Any]) -> bytes:
-    """A request that says what a row of the record says."""
+    """Return a request with the content of a row of the record."""
     messages = [{"role": "system", "content": row["system"]}] if row["system"] else []
     messages += [{"role": "user", "content": "earlier"}] * ((row["turn"] or 1) - 1)
     messages += [{"role": "user", "content": row["prompt"] or ""}]
@@ -42,7 +42,7 @@ def body_of(row: dict[str, Any]) -> bytes:
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """An upstream that answers as the request's `x-answer` says: what a row says was answered."""
+    """An upstream that answers as the request's `x-answer` states: with the row's recorded answer."""
     while True:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
@@ -112,8 +112,8 @@ def test_a_scene_replayed_scans_to_the_campaigns_of_its_log(tmp_path: Path) -> N
     text = default_text().replace("[identity]\n", terms)
     folder = tmp_path / "folder"
     folder.mkdir()
-    # the folder's secret keys the sketches, and an account at a group's edge is in it under one key and not
-    # under another
+    # the folder's secret is the key of the sketches, which decides whether an account at a group's edge
+    # belongs to it
     (folder / "secret").write_bytes(bytes(range(SECRET_BYTES)))
     with gateway(f"http://127.0.0.1:{port}", text, path=folder, start=False) as g:
         with ControlState(g.folder.state, g.folder.secret()) as state:
@@ -124,7 +124,7 @@ def test_a_scene_replayed_scans_to_the_campaigns_of_its_log(tmp_path: Path) -> N
         g.start("recorder")
         asyncio.run(replay(g, port, rows, keys, clock))
         got = g.settle()
-        # what was written down is what was sent
+        # the records equal what was sent
         assert len(got) == len(rows)
         for name in (
             "account",
@@ -137,7 +137,7 @@ def test_a_scene_replayed_scans_to_the_campaigns_of_its_log(tmp_path: Path) -> N
             *FIELDS,
         ):
             assert [row[name] or None for row in got] == [row[name] or None for row in rows], name
-        # the same campaigns, scanned at once and watched piece by piece
+        # the same campaigns, in one scan and by watching in pieces
         options = Options(key=derive(g.folder.secret(), PURPOSE))
         whole = run([g.folder.path], accounts=accounts, options=options)
         live = LiveScan(options, accounts=pq.read_table(accounts))
@@ -151,6 +151,6 @@ def test_a_scene_replayed_scans_to_the_campaigns_of_its_log(tmp_path: Path) -> N
             [(c.accounts, c.alarm_at, c.p_value) for c in found.campaigns] for found in (whole, last, plain)
         ]
         assert named[0] == named[1]
-        # a gateway counts what is new in a system text as asked too, so that alarms come hours apart
+        # a gateway counts new text in a system prompt as a prompt too, so alarms come hours apart
         assert {c[0] for c in named[0]} == {c[0] for c in named[2]}
         print(f"{len(rows):,} exchanges replayed, {len(whole.campaigns)} campaigns, the same three ways")

@@ -1,4 +1,4 @@
-"""Facts of replies: the same however the bytes are cut, none where the bytes say none, never an error."""
+"""Facts about replies: the same however the bytes are split, none if the bytes state none, never an error."""
 
 import json
 import tracemalloc
@@ -99,7 +99,7 @@ def test_a_whole_stream_is_what_the_upstream_counted(operation: str, model: str)
 @pytest.mark.parametrize("operation", sorted(APIS))
 @pytest.mark.parametrize("usage", [True, False])
 def test_a_stream_that_is_left_is_counted_by_what_was_delivered(operation: str, usage: bool) -> None:
-    """One event is one token here, so the count is exact once a stream or two have told their usage."""
+    """One event is one token here, so the count is exact once a stream or two have stated their usage."""
     ratios = Ratios()
     if usage:
         for tokens in (20, 33):
@@ -113,7 +113,7 @@ def test_a_stream_that_is_left_is_counted_by_what_was_delivered(operation: str, 
 
 @pytest.mark.parametrize("told", [0, 1, 5, 31])
 def test_an_upstream_that_tells_fewer_tokens_than_it_wrote_is_not_believed(told: int) -> None:
-    """A reply of 2,000 bytes cannot be of 31 tokens, or none: it would cost its account nothing."""
+    """A reply of 2,000 bytes cannot have 31 tokens or fewer: it would cost its account nothing."""
     words = "a word and another " * 105
     event = {"model": "m", "choices": [{"delta": {"content": words}}]}
     last = {"choices": [], "usage": {"completion_tokens": told}}
@@ -151,7 +151,7 @@ _PARTS = st.sampled_from(
     + [b'"%b": ' % name for name in _NAMES]
     + [b'"%b":"' % name for name in _NAMES]
 )
-_KINDS = {  # by kind, what follows a field's name
+_KINDS = {  # by kind: the text after a field's name
     "text": rb'"((?:[^"\\]++|\\.)++)"',
     "begun": rb'"([^"])',
     "word": rb'"([^"\\]{1,64})"',
@@ -252,7 +252,7 @@ def test_events_end_with_empty_lines(text: str) -> None:
     as_lines = text.replace("\r\n", "\n").replace("\r", "\n")
     assert bool(end) == ("\n\n" in as_lines)
     before = data[:end].decode().replace("\r\n", "\n").replace("\r", "\n")
-    assert not end or before.endswith("\n\n")  # whole events only, whatever ends their lines
+    assert not end or before.endswith("\n\n")  # only whole events, with any line ending
     if "\r" not in text:
         assert b"\n\n" not in data[max(end - 1, 0) :].lstrip(b"\n") or not end
 
@@ -284,7 +284,7 @@ def test_a_long_stream_is_not_kept() -> None:
 
 
 def test_a_usage_that_the_client_sent_itself_is_not_the_stream_s() -> None:
-    """Responses tell the request's tools back: a schema may hold a field of any name."""
+    """Responses repeats the request's tools: a schema may contain a field of any name."""
     told = {"tools": [{"parameters": {"properties": {"usage": {"output_tokens": 0}}}}], "usage": None}
     events = [{"type": "response.created", "response": told}]
     events += [{"type": "response.output_text.delta", "delta": "word "} for _ in range(9)]
@@ -312,7 +312,7 @@ ADVISED = {"input_tokens": 20, "output_tokens": 150, "iterations": [
     {"type": "advisor_message", "model": "claude-opus-4-8", "input_tokens": 9, "output_tokens": 2_000},
     {"type": "message", "input_tokens": 9, "output_tokens": 50},
 ]}  # fmt: skip
-# as docs.x.ai shows it: thoughts beside the answer's tokens, and in the total alone at Google
+# as docs.x.ai shows it: reasoning tokens beside the answer's; at Google only the total includes them
 BESIDE = {
     "prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 135,
     "prompt_tokens_details": {"cached_tokens": 6}, "completion_tokens_details": {"reasoning_tokens": 94},
@@ -372,7 +372,7 @@ def test_all_that_models_wrote_for_a_reply_is_read_in_its_apis_words(
             920,
         ),
         (
-            "generate",  # two answers; each event repeats all that was written
+            "generate",  # two answers; each event repeats all earlier text
             [
                 {"text": "so " * k, "index": k % 2, "meta_info": {"prompt_tokens": 5, "completion_tokens": k}}
                 for k in range(400)

@@ -1,4 +1,4 @@
-"""What a request asks for: whatever bytes come, it is read as the upstream will read it, or it is refused."""
+"""What a request asks for: any bytes are read as the upstream will read them, or refused."""
 
 import gzip
 import json
@@ -73,7 +73,7 @@ def read(
 
 
 def judged(body: bytes, *given: Any, **named: Any) -> Facts | BadRequest:
-    """The facts, or why there are none. Nothing else may be raised."""
+    """Return the facts, or the reason why there are none. No other exception may be raised."""
     try:
         return read(body, *given, **named)
     except BadRequest as why:
@@ -120,7 +120,7 @@ def test_json_that_goes_wrong_is_refused(rest: bytes, start: str, target: str) -
         assert found.status == 400
     else:
         assert found.is_json
-        json.loads(body)  # what we take, the most lenient reader takes too
+        json.loads(body)  # the most lenient parser accepts all that we accept
 
 
 @LIGHT
@@ -130,7 +130,7 @@ def test_any_target_is_read_or_refused(target: str) -> None:
     assert isinstance(found, Facts) or found.code == "bad_target"
 
 
-# --- what json.loads says --------------------------------------------------------------------------------
+# --- agreement with json.loads ---------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -142,13 +142,13 @@ def test_well_formed_bodies_are_read_as_json_reads_them(
     body = json.dumps(said, ensure_ascii=escaped, indent=indent).encode("utf-8", "surrogatepass")
     found = judged(body)
     if isinstance(found, BadRequest):
-        assert "\\ud" in json.dumps(said).lower() or "\\u0000" in json.dumps(said)  # half a character
+        assert "\\ud" in json.dumps(said).lower() or "\\u0000" in json.dumps(said)  # half a surrogate pair
         return
     again = json.loads(body)
     assert found.stream is (again.get("stream") is True)
     assert (found.models[0] if again.get("model") else None) == (again.get("model") or None)
     n = again.get("n")
-    lenient = float(n) if type(n) in (int, float, str) else 1.0  # as pydantic would: "2" and 2.0 are 2
+    lenient = float(n) if type(n) in (int, float, str) else 1.0  # as in pydantic: "2" and 2.0 are 2
     assert found.n == max(1, min(int(lenient), 1 << 20))
     for name in strings(again.get("models")):
         assert name in found.models or name == ""
@@ -201,7 +201,7 @@ def test_a_key_twice_is_refused_at_any_depth(a: Any, b: Any, depth: int) -> None
         b"{'model':'banned'}",
         b'{"model":"ok","x":"\\ud800"}',
         b'+/v8-{"model":"banned"}',
-        b'{"model\\u0000":"banned","model":"ok"}',  # to cJSON the first
+        b'{"model\\u0000":"banned","model":"ok"}',  # for cJSON the first
     ],
 )
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "", "multipart/form-data; boundary=x"])
@@ -310,7 +310,7 @@ def test_a_compressed_body_that_is_cut_or_goes_on_is_refused(coding: str) -> Non
     assert refused(body, coding=f"{coding}, {coding}").status == 415
 
 
-# --- where a model may be named --------------------------------------------------------------------------
+# --- places that may name a model ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_a_body_where_none_belongs_is_refused() -> None:
         {"fallback_model": "b"},
         {"judge-model": "b"},
         {"options": {"draftModel": "b"}},
-        {"fallbac\u212as": ["b"]},  # to Go's reader K is a k, and the long s an s
+        {"fallbac\u212as": ["b"]},  # Go's parser equates the Kelvin sign with k, and the long s with s
         {"model\u017f": ["b"]},
         {"custom_llm_provider": "b"},
         {"adapter_id": "b"},

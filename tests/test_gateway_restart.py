@@ -1,4 +1,4 @@
-"""Who dies is replaced at once, from a process that has the code loaded; nobody is refused meanwhile."""
+"""A process that dies is replaced at once by one with preloaded code; no request is refused meanwhile."""
 
 import os
 import signal
@@ -19,12 +19,12 @@ from stillwatch.gateway.heartbeat import rss_bytes
 from upstream import Upstream
 
 REPLACED_S = 0.5
-LOADED_S = 2.0  # the same while every core is taken several times over: what counts is that nobody is refused
+LOADED_S = 2.0  # the same for every load of the machine: no request may be refused
 
 
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Processes that take what processor time there is."""
+    """Processes that use all available processor time."""
     burning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         yield
@@ -43,7 +43,7 @@ def timed(work: Callable[[], object]) -> float:
 @pytest.mark.alone
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_back_at_once_and_costs_little(up: Upstream) -> None:
-    """Sooner than an interpreter has loaded a worker's code, however laden the machine is."""
+    """Faster than an interpreter loads a worker's code, under any load of the machine."""
     load = [sys.executable, "-c", "import stillwatch.gateway.path.worker"]
     with served(up.url) as s:
         answers: list[int] = []
@@ -74,12 +74,12 @@ def test_nobody_who_comes_after_a_worker_died_is_refused_under_load(up: Upstream
             time.sleep(1.5)
             os.kill(min(s.pids()), signal.SIGKILL)
             began = time.monotonic()
-            with ThreadPoolExecutor(8) as pool:  # some of them wait at the dead one's socket
+            with ThreadPoolExecutor(8) as pool:  # some of them wait at the dead worker's socket
                 assert list(pool.map(lambda _: s.ask(), range(16))) == [200] * 16
             assert time.monotonic() - began < LOADED_S * 2
     assert got["refused"] == 0
     assert got["200"] > 100
-    # what the killed workers were answering is lost, and nothing else
+    # the requests in progress at the killed workers are lost, and nothing else
     assert sum(got.values()) - got["200"] <= 5 * 8
 
 
@@ -170,7 +170,7 @@ if os.fork() == 0:
 
 @pytest.mark.slow
 def test_a_worker_whose_supervisor_died_meanwhile_leaves_the_port_at_once() -> None:
-    """It was being forked then: another gateway must find the port free."""
+    """It was being forked at that time: another gateway must find the port free."""
     # it has the pipe as long as it lives
     words = [sys.executable, "-c", ORPHAN]
     began_s = float(subprocess.run(words, stdout=subprocess.PIPE, check=True, timeout=120).stdout)

@@ -1,4 +1,4 @@
-"""What the recorder makes of a log does not change unseen: rows of made and of hostile requests, pinned."""
+"""The recorder's rows for a log change only on purpose: rows of generated and hostile requests are pinned."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from stillwatch.new_file import replace_file
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 US = int(NOW.timestamp()) * 1_000_000
-ROWS = "9c1a2449d2dcc76b"  # of the digest; another one: the record holds something else than before
+ROWS = "9c1a2449d2dcc76b"  # digest; if it changes, the content of the records has changed
 WORDS = (
     "still water runs deep and 12 boats, wait. https://example.org/a?b=c e=mc^2 Straße naïve привет 東京 "
     '한국어 ไทย 🙂 \u200b \ud800 \x00 \\ " ` data:text/plain,hi%20there SGVsbG8gd29ybGQsIHRoaXMgaXMgYmFzZTY0 '
@@ -35,7 +35,7 @@ def sentence(drawn: random.Random, most: int = 40) -> str:
 
 
 def value(drawn: random.Random, depth: int = 0) -> object:
-    """Anything that JSON can hold."""
+    """Return any JSON value."""
     kind = drawn.randint(0, 7 if depth < 4 else 4)
     if kind < 5:
         return (sentence(drawn), drawn.randint(-9, 1 << 70), drawn.random(), None, drawn.random() < 0.5)[kind]
@@ -57,7 +57,7 @@ def message(drawn: random.Random) -> object:
 
 
 def bodies(drawn: random.Random) -> Iterator[bytes]:
-    """Conversations that grow, the same text again, any JSON, and what is none."""
+    """Conversations that grow, repeated texts, any JSON, and bytes that are no JSON."""
     talk: list[object] = []
     for number in range(160):
         if number % 12 == 0:
@@ -81,7 +81,7 @@ def bodies(drawn: random.Random) -> Iterator[bytes]:
 
 
 def write_log(folder: Folder) -> None:
-    """A log of one worker in three groups, the last exchange without an end."""
+    """Write one worker's log in three groups; the last exchange has no end."""
     drawn = random.Random(11)
     writer = wal.Writer(folder.wal, 0, folder.secret(), durable=lambda *_: None, failed=lambda *_: None)
     for number, body in enumerate(bodies(drawn), 1):
@@ -122,7 +122,7 @@ def test_a_logs_rows_are_what_they_were(tmp_path: Path) -> None:
 def test_a_body_whose_pieces_cannot_be_put_together_stops_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a client sends in pieces: its row is written without it, and all others are captured."""
+    """Any pieces that a client sends: its row is written without them, and all others are recorded."""
     (tmp_path / "serve").mkdir()
     replace_file(tmp_path / "serve" / "secret", [bytes(range(32))])
     folder = open_folder(tmp_path / "serve")

@@ -1,7 +1,7 @@
-"""A salvo of everything at once, over midnight, through two workers, against one day's allowance.
+"""A salvo of many kinds of requests, over midnight, through two workers, against one day's allowance.
 
-Answers in one piece, streams that are read and left, answers that are fetched later, batches and what they
-brought, and decisions for another gateway. The upstream obeys `max_tokens`; the clock is the test's.
+Complete answers, streams that are read or abandoned, answers that are fetched later, batches and their
+results, and decisions for another gateway. The upstream obeys `max_tokens`; the test sets the clock.
 """
 
 import http.client
@@ -30,19 +30,19 @@ from stillwatch.units import DAY_US
 
 LIMIT, OF_BATCHES, LONGEST = 36_000, 20_000, 3_000
 TERMS = f"version = 1\n[limits]\noutput_tokens_per_day = {LIMIT}\nanswer_tokens = {LONGEST}\n"
-APART = f"batch_output_tokens_per_day = {OF_BATCHES}\n"  # else batches count with the answers
-SLIDING = 'day = "sliding"\n'  # else the day ends at midnight
+APART = f"batch_output_tokens_per_day = {OF_BATCHES}\n"  # without it, batches count with the answers
+SLIDING = 'day = "sliding"\n'  # without it, the day ends at midnight
 CHAT = "/v1/chat/completions"
 MIDNIGHT_US = 20_500 * DAY_US
 SEEDS = int(os.environ.get("STILLWATCH_SALVOS", "4"))
 
 
 class Model:
-    """An upstream whose answers take their time and are as long as they may be, or nearly."""
+    """An upstream with slow answers that use all, or half, of the permitted length."""
 
     def __init__(self, clock: memoryview) -> None:
         self.clock = clock
-        self.later: dict[str, int] = {}  # answers and files by their names: what they bring
+        self.later: dict[str, int] = {}  # names of answers and files -> their tokens
         self.names = iter(range(10**9))
         self.rng = random.Random(1)
 
@@ -56,7 +56,7 @@ class Model:
         return name
 
     def reply(self, method: str, path: str, body: bytes) -> Any:
-        """What is said at once, or (tokens) of a stream."""
+        """Return the immediate reply, or (tokens) for a stream."""
         if path == "/v1/models":
             return {"object": "list", "data": []}
         if method == "GET":
@@ -122,7 +122,7 @@ def serving(model: Model) -> Iterator[str]:
         def handle(self) -> None:
             try:
                 super().handle()
-            except OSError:  # the gateway let the stream go
+            except OSError:  # the gateway ended the stream
                 self.close_connection = True
 
         def log_message(self, *_: Any) -> None: ...
@@ -135,12 +135,12 @@ def serving(model: Model) -> Iterator[str]:
 
 
 class Attacker:
-    """One account, and what it got by the day: of answers, and of batches by the day they were begun."""
+    """One account, and its tokens per day: of answers, and of batches by the day of their start."""
 
     def __init__(self, gate: Running, account: str, key: str, clock: memoryview) -> None:
         self.gate, self.account, self.key, self.clock = gate, account, key, clock
         self.answers: Counter[int] = Counter()
-        self.unclear = 0  # came while the day changed
+        self.unclear = 0  # arrived while the day changed
         self.batches: Counter[int] = Counter()
         self.statuses: Counter[int] = Counter()
         self.outstanding: list[tuple[str, int]] = []
@@ -161,7 +161,7 @@ class Attacker:
                 self.unclear += tokens
 
     def shot(self, seed: int) -> None:
-        """One request of the salvo."""
+        """Send one request of the salvo."""
         rng = random.Random(seed)
         body: dict[str, Any] = {"model": "mira", "messages": [{"role": "user", "content": f"q{seed}"}]}
         if (most := rng.choice((None, 300, 1_000, LONGEST))) is not None:
@@ -171,7 +171,7 @@ class Attacker:
             try:
                 status = getattr(self, kind)(rng, body)
             except (OSError, http.client.HTTPException):
-                status = 0  # cut short
+                status = 0  # interrupted
             with self._lock:
                 self.statuses[status] += 1
             if status != 429:
@@ -187,7 +187,7 @@ class Attacker:
 
     def stream(self, rng: random.Random, body: dict[str, Any], leaves_after: int = 10**9) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.gate.port, timeout=30)
-        day = self.clock[0] // DAY_US  # what is read on the next one may have been sent on this
+        day = self.clock[0] // DAY_US  # what is read on the next day may have been sent on this one
         try:
             head = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}
             connection.request("POST", CHAT, json.dumps(body | {"stream": True}), head)
@@ -254,7 +254,7 @@ class Attacker:
         return status
 
     def collect(self) -> None:
-        """Fetch all answers that are left. They count on the day on which they were asked for."""
+        """Fetch all remaining answers. They count on the day of their requests."""
         while self.outstanding:
             name, day = self.outstanding.pop()
             status, said = self.ask("GET", f"/v1/responses/{name}")
@@ -263,7 +263,7 @@ class Attacker:
 
 
 def decides(gate: Running, hook: str, account: str) -> bool:
-    """Whether another gateway that asks is told to let the account on."""
+    """Return whether another gateway's question gets permission for the account."""
     body = {"account": account, "model": "mira", "count": False}
     return bool(request(HOOKS, "POST", "/decide", body, {"x-stillwatch-hook": hook}).json()["allow"])
 
@@ -311,26 +311,26 @@ def test_a_mixed_salvo_passes_an_allowance_by_one_answer_at_most(
     attacker = Attacker(gate, account, key, clock)
     terms = gate.folder.terms.read_text()
     apart, slides = APART in terms, SLIDING in terms
-    # both workers know the key, in all likelihood: a 401 is a shot that misses
+    # both workers probably know the key; a 401 would waste a shot
     until(lambda: {attacker.ask("GET", "/v1/models")[0] for _ in range(12)} == {200}, what="the key")
     with ThreadPoolExecutor(40) as pool:
         shots = [pool.submit(attacker.shot, rng.randrange(10**9)) for _ in range(160)]
         time.sleep(rng.uniform(0.3, 1.2))
-        clock[0] = midnight_us + 1_000_000  # while it goes on
+        clock[0] = midnight_us + 1_000_000  # during the salvo
         for shot in shots:
             shot.result()
     attacker.collect()
     first, second = midnight_us // DAY_US - 1, midnight_us // DAY_US
-    spans = [(first, second)] if slides else [(first,), (second,)]  # that have one day's allowance each
+    spans = [(first, second)] if slides else [(first,), (second,)]  # each with one day's allowance
 
     def most_of_a_day(*counts: Counter[int]) -> int:
         return max(sum(counter[day] for counter in counts for day in span) for span in spans)
 
     most = min(LIMIT + LONGEST, 1.1 * LIMIT)
     assert most_of_a_day(attacker.answers) <= most, (attacker.answers, attacker.statuses)
-    assert attacker.answers.total() > LIMIT / 2, attacker.statuses  # else it is no salvo
+    assert attacker.answers.total() > LIMIT / 2, attacker.statuses  # otherwise it is no salvo
     assert attacker.answers.total() + attacker.unclear <= len(spans) * (LIMIT + LONGEST)
-    # the day's rest is used up one answer after another: then nobody is told to go on
+    # single answers use up the rest of the day's budget; then no account gets permission
     while (status := attacker.whole(rng, {"model": "mira", "messages": [], "max_tokens": LONGEST})) == 200:
         pass
     assert status == 429
@@ -340,7 +340,7 @@ def test_a_mixed_salvo_passes_an_allowance_by_one_answer_at_most(
     spent = budgets.spent(places.index(account), clock[0], sliding=slides)
     assert spent.output_tokens_day + (0 if apart else spent.batch_tokens_day) >= LIMIT
     assert not decides(gate, hook, account)
-    clock[0] = midnight_us + DAY_US  # what batches brought is fetched when there is a budget again
+    clock[0] = midnight_us + DAY_US  # results of batches are fetched when there is a budget again
     while attacker.outputs:
         assert attacker.take(*attacker.outputs.pop()) == 200
     paid = budgets.spent(places.index(account), clock[0], sliding=slides).output_tokens_day

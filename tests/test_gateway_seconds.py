@@ -1,4 +1,4 @@
-"""From an exchange to a changed standing, the whole way on the wall clock, through `stillwatch serve`."""
+"""From an exchange to a changed standing, all in real time, through `stillwatch serve`."""
 
 import os
 import subprocess
@@ -23,12 +23,12 @@ from stillwatch.gateway.record import segments
 from test_live import with_followers
 from upstream import Upstream
 
-BEFORE = timedelta(hours=200)  # what the world did before its followers come
+BEFORE = timedelta(hours=200)  # the world's history before its followers come
 ACTS = 'version = 1\n[ladder]\nmode = "act"\nact_on_group_findings = true\n[[ladder.rule]]\nstep = "block"\n'
 
 
 def remember(folder: Folder, table: pa.Table) -> int:
-    """Put a world into a folder as if it had come in the last days, up to this hour; give how many rows."""
+    """Put a world into a folder as if it had arrived up to this hour; return the number of rows."""
     this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     table = table.filter(pc.less(table["time"], pa.scalar(START + BEFORE, table["time"].type)))
     moved = pc.add(table["time"], pa.scalar(this_hour - START - BEFORE, pa.duration("us")))
@@ -48,7 +48,7 @@ def remember(folder: Folder, table: pa.Table) -> int:
 def test_from_an_exchange_to_a_block_takes_seconds(tmp_path: Path) -> None:
     world, (stock,), newcomer = with_followers()
     head, _, tail = stock.partition(" | ")
-    for row in world.crowd.rows:  # from few networks: the ladder acts on what a client does not choose
+    for row in world.crowd.rows:  # from few networks: the ladder requires a provider-observed clue
         if row["account"] in world.pools["p"]:
             row["client_ip"] = f"198.51.{world.pools['p'].index(row['account']) // 8}.9"
     table = world.crowd.table()

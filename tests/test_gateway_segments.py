@@ -1,4 +1,4 @@
-"""Segments that are merged: the same rows in the same order, each read once, however small the pieces."""
+"""Merged segments: the same rows in the same order, each read once, however small the pieces."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_a_merged_hour_is_its_segments(tmp_path: Path, monkeypatch: pytest.Monke
     assert segments.last_checkpoint(folder) == (5, b"stood at 5")
     assert read_ids(folder, seen) == ids[9:]  # those of the first two were read before
 
-    write(folder, 6, 2)  # comes late for its hour
+    write(folder, 6, 2)  # arrives late for its hour
     assert segments.merge(folder, later) == 2
     (one,) = segments.all_segments(folder)
     assert (one.first, one.last) == (1, 6)

@@ -1,4 +1,4 @@
-"""The clients' side: what is no plain request is refused, what is one is read as others read it."""
+"""The client side: malformed requests are refused, and others are parsed as other servers parse them."""
 
 import socket
 import time
@@ -77,7 +77,7 @@ class Line:
 
 
 class Echo:
-    """Answers at once, or when it is told to."""
+    """Answers at once, or on request."""
 
     held = False
 
@@ -98,7 +98,7 @@ class Echo:
 
 
 class Talk:
-    """One connection: what was fed, what it was taken for, what was said."""
+    """One connection: the bytes fed to it, the parsed requests, and the replies."""
 
     def __init__(self, most: int = 1 << 20) -> None:
         self.line = Line()
@@ -131,7 +131,7 @@ class Talk:
 
 
 def read_by_h11(data: bytes) -> list[tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]] | None:
-    """The requests in some bytes as h11 reads them; None where it refuses."""
+    """Return the requests in some bytes as h11 parses them; None if it refuses them."""
     found = []
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(data)
@@ -167,7 +167,7 @@ bodies = st.binary(max_size=120)
 
 @st.composite
 def plain_requests(draw: st.DrawFn) -> bytes:
-    """A request as a decent client writes it."""
+    """Generate a request as a well-behaved client writes it."""
     method = draw(methods)
     target = "/" + draw(st.text("abc/09%2F?&=.-", max_size=20))
     lines = [f"{method} {target} HTTP/1.1", "host: x"]
@@ -183,9 +183,9 @@ def plain_requests(draw: st.DrawFn) -> bytes:
 
 
 def compare(talk: Talk, data: bytes) -> None:
-    """Every request that we took, h11 takes too, and reads alike."""
+    """Check that h11 accepts every request that we accept, and parses it equally."""
     theirs = read_by_h11(data)
-    if theirs is None:  # it refuses something: all that we took came before that
+    if theirs is None:  # it refuses something: we accepted only requests before that
         assert not talk.seen or 400 in talk.statuses or len(talk.seen) <= data.count(b" HTTP/1.")
         return
     ours = [(one.method.encode(), one.target.encode("latin-1"), one.body) for one in talk.seen]
@@ -326,12 +326,12 @@ def test_what_is_no_plain_request_is_refused_and_nothing_after_it_is_read(name: 
     ],
 )
 def test_an_offer_to_speak_another_protocol_is_not_taken(raw: bytes) -> None:
-    """Java's client makes it with its first request; here it goes on as if it had not."""
+    """Java's client makes one with its first request; the connection continues as if it had not."""
     talk = Talk().feed(raw, SMUGGLED)
     assert [one.body for one in talk.seen] == [b"hi" if raw.startswith(b"POST") else b"", b""]
     assert all(name.lower() != b"upgrade" for name, _ in talk.seen[0].headers)
     assert talk.statuses == [200, 200]
-    assert Talk().feed(raw[:40], raw[40:]).statuses == [501]  # in pieces it is not read again
+    assert Talk().feed(raw[:40], raw[40:]).statuses == [501]  # not supported if split into pieces
 
 
 def test_an_offer_whose_end_looks_like_a_request_is_not_read_as_one() -> None:
@@ -342,7 +342,7 @@ def test_an_offer_whose_end_looks_like_a_request_is_not_read_as_one() -> None:
 
 @pytest.mark.slow
 def test_a_body_in_tiny_chunks_costs_little_more_than_its_size() -> None:
-    """A list of its pieces would take thirty times as much."""
+    """A list of its pieces would take thirty times as much memory."""
     body = b"ab" * 40_000
     head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
     talk = Talk().feed(head)
@@ -369,7 +369,7 @@ def test_requests_behind_one_another_are_answered_in_order_and_not_hoarded() -> 
     try:
         talk = Talk().feed(SMUGGLED, SMUGGLED, b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
         assert len(talk.seen) == 1
-        assert talk.line.paused  # nothing more is read while one waits
+        assert talk.line.paused  # nothing more is read while one request waits
         assert isinstance(talk.client.now, Echo)
         talk.client.now.answer()
         talk.line.run()
@@ -421,7 +421,7 @@ def test_a_client_that_stopped_reading_is_given_up() -> None:
     assert talk.line.closed
 
 
-# --- the same against a real gateway: what gets through to the upstream --------------------------------
+# --- the same with a real gateway: what reaches the upstream -------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -431,7 +431,7 @@ def gate(up: Upstream) -> Iterator[Running]:
 
 
 def said(gate: Running, data: bytes, seconds: float = 5.0) -> bytes:
-    """What a real gateway answers to some bytes until it hangs up."""
+    """Return a real gateway's answer to some bytes, up to the end of the connection."""
     with socket.create_connection(("127.0.0.1", gate.port), timeout=seconds) as line:
         try:
             line.sendall(data)
@@ -484,7 +484,7 @@ def test_hop_headers_and_what_they_name_stay_here(gate: Running, up: Upstream) -
 
 
 def ask(gate: Running, line: str, *headers: str, key: str = "") -> bytes:
-    """A request's head."""
+    """Return a request's head."""
     lines = [
         f"{line} HTTP/1.1",
         "host: other.example",
@@ -510,7 +510,7 @@ def test_who_is_refused_can_read_why_though_he_has_not_finished(gate: Running) -
 
 @pytest.mark.slow
 def test_pipelines_without_reading_do_not_grow_the_gateway(gate: Running) -> None:
-    """A client that asks and asks and reads nothing: at most what it is sent at once piles up."""
+    """A client that sends requests and reads nothing: at most one reply accumulates."""
     process = gate.processes["worker-0"]
     again = ask(gate, "GET /v1/models", "x-fault: huge=2000000")
     before = rss(process.pid)
@@ -531,7 +531,7 @@ def rss(pid: int) -> int:
         return int(file.read().split()[1]) * 4096
 
 
-# --- a head that comes again -----------------------------------------------------------------------------
+# --- a repeated head -------------------------------------------------------------------------------------
 
 _AGAIN = (
     b"POST /v1/chat HTTP/1.1\r\nhost: a\r\nauthorization: Bearer k\r\nContent-Length: %d\r\n"
@@ -563,7 +563,7 @@ def talked(pieces: list[bytes], remembers: bool) -> tuple[object, ...]:
 def test_a_head_that_comes_again_is_read_as_the_parser_reads_it(
     first: bytes, second: bytes, at: int, cut: int, put: bytes, whole: bool
 ) -> None:
-    """Whatever is changed in it, and however its bytes come."""
+    """With any change to it, and however its bytes are split."""
     again = _AGAIN % (len(second), second)
     again = again[:at] + put + again[at + cut :]
     pieces = [_AGAIN % (len(first), first), *([again] if whole else [again[:at], again[at:]])]

@@ -1,4 +1,4 @@
-"""`state.db`: keys, standings that can be taken back, and what a worker sees whatever becomes of the file."""
+"""`state.db`: keys, standings that can be undone, and what a worker sees when the file is damaged."""
 
 import hmac
 import shutil
@@ -129,7 +129,7 @@ def test_no_key_and_no_token_is_on_the_disk_in_any_file(folder: Folder) -> None:
         token = state.admin_token(now_us=NOW)
         assert token is not None
         secret_parts = [key.rsplit("-", 1)[1] for key in [*issued, token]]
-        written = [path.read_bytes() for path in folder.path.rglob("*") if path.is_file()]  # WAL and all
+        written = [path.read_bytes() for path in folder.path.rglob("*") if path.is_file()]  # with the WAL
     written += [path.read_bytes() for path in folder.path.rglob("*") if path.is_file()]  # checkpointed
     assert len(written) >= 3
     assert not [part for part in secret_parts for content in written if part.encode() in content]
@@ -170,7 +170,7 @@ def test_an_undo_brings_back_what_lay_below(state: ControlState) -> None:
     second = act(state, "a", stands=blocked, now_us=NOW + 1)
     assert actions.standings(state) == {"a": blocked, "b": throttle()}
     actions.undo(state, first, who="ben", why="wrong", now_us=NOW + 2)
-    assert actions.standings(state) == {"a": blocked}  # what came after it stays
+    assert actions.standings(state) == {"a": blocked}  # later changes remain
     actions.undo(state, second, who="ben", why="wrong", now_us=NOW + 3)
     assert actions.standings(state) == {}
 
@@ -203,7 +203,7 @@ def test_a_clock_that_stood_ahead_ends_nothing_for_good(folder: Folder, state: C
     for ahead_us, restarts in ((30 * 24 * HOUR, False), (HOUR, True)):
         enforcer.step(NOW + ahead_us)
         assert actions.standings(state) == {"a": throttle()}
-        if restarts:  # it does not know that the clock had stood ahead
+        if restarts:  # it does not know that the clock was ahead
             enforcer = Enforcer(folder, state, open_terms(folder, keeps_history=False), print)
         enforcer.step(NOW + 1)
         assert actions.standings(state) == before
@@ -272,7 +272,7 @@ Model = list[tuple[int, dict[str, EnforcementStatus], bool]]  # action, what it 
 
 
 def _stands(model: Model, over_us: int) -> dict[str, EnforcementStatus]:
-    """What must stand: the last that is in force and not over, account by account."""
+    """Return the expected standings: for each account the last that is in force and has not ended."""
     found: dict[str, EnforcementStatus] = {}
     for _, sets, in_force in model:
         for account, standing in sets.items():
@@ -328,7 +328,7 @@ def test_any_sequence_of_actions_and_undos_comes_to_what_a_replay_comes_to(
                 stood, at_us, below = before[place]
                 same = below == [m[2] for m in model[:place]]  # nothing below was changed since
                 if place == len(model) - 1 and in_force and at_us == over_us and same:
-                    assert actions.standings(state) == stood  # exactly what was before
+                    assert actions.standings(state) == stood  # exactly the earlier state
             follower.poll()
             assert actions.standings(state) == follower.tables.standings == _stands(model, over_us)
         follower.close()

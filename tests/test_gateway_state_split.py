@@ -1,4 +1,4 @@
-"""State cannot split: one truth at the path, whatever is done to the files; nobody says what is not so."""
+"""State cannot split: the path has one state, whatever happens to its files, and all reports fit it."""
 
 import asyncio
 import errno
@@ -70,7 +70,7 @@ def wal(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
-# --- the cause: locks that are dropped, a log that is deleted ---
+# --- the cause: dropped locks, and a deleted log ---
 
 
 def test_a_process_that_closes_the_state_never_takes_the_log_away(
@@ -78,9 +78,7 @@ def test_a_process_that_closes_the_state_never_takes_the_log_away(
 ) -> None:
     state.issue("a", now_us=NOW)
     before = os.stat(wal(folder.state)).st_ino
-    ControlState(
-        folder.state
-    ).close()  # what dropped the locks of a process: it opened the path a second time
+    ControlState(folder.state).close()  # this dropped the process's locks: it opened the path a second time
     load_tables(folder.state)
     assert elsewhere(OPEN_AND_CLOSE, folder.state).returncode == 0
     assert os.stat(wal(folder.state)).st_ino == before
@@ -163,8 +161,8 @@ def test_only_the_database_put_back_says_how_much_is_missing(folder: Folder, tmp
         found = state.put_back()
         assert found is not None
         assert (found.revision, found.known_revision) == (1, 3)
-        assert state.revision() == 4  # whoever looked at revision 2 or 3 has looked at something else
-        assert state.events()[0].event == last + 1  # no number of an event is used twice
+        assert state.revision() == 4  # an observer of revision 2 or 3 has seen another state
+        assert state.events()[0].event == last + 1  # no event number is used twice
         parts = health(folder, GatewaySettings("http://x"), found.at_us, state=state).parts
         assert "put back" in next(part.text for part in parts if part.name == "standings")
 
@@ -207,7 +205,7 @@ def test_a_database_beside_the_log_of_another_is_refused(folder: Folder, tmp_pat
             block(state, "c")
         assert follower.poll() is None
         assert "the log of the one before" in str(follower.error)
-        assert "b" in follower.tables.standings  # the last good ones stay
+        assert "b" in follower.tables.standings  # the last valid ones stay
         follower.close()
 
 
@@ -235,7 +233,7 @@ def test_a_mark_that_is_late_or_could_not_be_written_is_no_copy(
     with ControlState(folder.state) as state:
         block(state, "a")
         monkeypatch.setattr("stillwatch.gateway.control.state.write_mark", lambda *_: None)
-        block(state, "b")  # killed before it could say so
+        block(state, "b")  # killed before it could report it
     monkeypatch.undo()
     with ControlState(folder.state) as state:
         assert state.put_back() is None
@@ -245,14 +243,14 @@ def test_a_mark_that_is_late_or_could_not_be_written_is_no_copy(
 def test_workers_of_a_folder_that_was_replaced_while_it_is_served_are_waited_for(
     folder: Folder, tmp_path: Path
 ) -> None:
-    """They follow what lies at the path now, and nobody holds the lock that lies there."""
+    """They follow the folder that is at the path now, and no process holds its lock."""
     with ControlState(folder.state) as state:
         state.issue("a", now_us=NOW)
     shutil.copytree(folder.path, tmp_path / "copy", ignore=shutil.ignore_patterns("run"))
     with sole_instance(folder):
         put_back_renamed(folder, tmp_path / "copy")
         with ControlState(folder.state) as state:
-            worker(folder, state.version())  # its sign makes the folder `run` anew
+            worker(folder, state.version())  # its status file recreates the folder `run`
             block(state, "a")
             with pytest.raises(NotInForce, match="worker-0 goes by revision"):
                 wait_until_in_force(folder, state.version(), state.put_back(), 0.05)
@@ -264,7 +262,7 @@ def test_workers_of_a_folder_that_was_replaced_while_it_is_served_are_waited_for
 def test_a_change_just_after_the_replacement_waits_until_the_workers_were_heard(
     folder: Folder, tmp_path: Path
 ) -> None:
-    """In the first moment `run` is not there: that nobody says that it serves says nothing."""
+    """At first `run` does not exist: no status file does not mean that no worker serves."""
     with ControlState(folder.state) as state:
         state.issue("a", now_us=NOW)
         before = state.version()
@@ -280,7 +278,7 @@ def test_a_change_just_after_the_replacement_waits_until_the_workers_were_heard(
 
 
 def test_a_worker_begins_in_a_copy_of_the_folder_that_lacks_what_only_ran(folder: Folder) -> None:
-    """Else one that ended after the folder was replaced never came back, and its clients waited in vain."""
+    """Otherwise a worker that ended after the replacement never came back, and its clients waited in vain."""
     code = import_module("stillwatch.gateway.path.worker")
     GatewaySettings("http://127.0.0.1:1").save(folder.settings)
     folder.terms.write_text(default_text())
@@ -292,7 +290,7 @@ def test_a_worker_begins_in_a_copy_of_the_folder_that_lacks_what_only_ran(folder
     loop.close()
 
 
-# --- disks, rights, clocks, readers, versions ---
+# --- disks, permissions, clocks, readers, versions ---
 
 FULL = """
 import resource, signal, sys
@@ -367,7 +365,7 @@ def test_a_reader_that_holds_a_transaction_hinders_no_block(folder: Folder, stat
         reader.execute("SELECT count(*) FROM keys").fetchone()
         block(state, "a")
         assert "a" in load_tables(folder.state).standings
-        state.close()  # waits for nobody
+        state.close()  # does not wait
         reader.execute("ROLLBACK")
     reader.close()
     assert "a" in load_tables(folder.state).standings
@@ -407,7 +405,7 @@ def test_a_second_gateway_is_refused_and_a_replaced_folder_is_seen(folder: Folde
         assert "was replaced while it is served" in str(lock.trouble())
 
 
-# --- in force, or said not to be ---
+# --- in force, or reported as not in force ---
 
 
 def worker(folder: Folder, version: Version, **more: object) -> None:
@@ -490,7 +488,7 @@ def test_it_is_not_ready_before_a_worker_serves_and_from_the_signal_on(folder: F
 def test_what_changes_while_a_process_begins_to_serve_waits_for_it(
     module: str, name: str, folder: Folder, state: ControlState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It read the state before the change: it must be seen by then, or the change is called in force."""
+    """It read the state before the change. It must be visible by then, or the change counts as in force."""
     code = import_module(f"stillwatch.gateway.{module}")
     GatewaySettings("http://127.0.0.1:1", hooks_port=1).save(folder.settings)
     folder.terms.write_text(default_text())
@@ -514,7 +512,7 @@ def test_what_changes_while_a_process_begins_to_serve_waits_for_it(
 def test_a_process_that_cannot_say_that_it_is_here_serves_nobody(
     module: str, process: str, folder: Folder, state: ControlState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Disk full: whoever changes something would not know of it, and it goes by what was before."""
+    """With a full disk its status is invisible to others, and it would apply the old state after a change."""
     code = import_module(f"stillwatch.gateway.{module}")
     GatewaySettings("http://127.0.0.1:1", hooks_port=1).save(folder.settings)
     folder.terms.write_text(default_text())
@@ -531,7 +529,7 @@ def test_a_process_that_cannot_say_that_it_is_here_serves_nobody(
     loop.close()
 
 
-# --- all of it at once ---
+# --- all of these together ---
 
 
 @pytest.mark.slow

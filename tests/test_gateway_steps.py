@@ -1,4 +1,4 @@
-"""How many steps a plain request takes in a worker: small checks, each asked of every request, add up."""
+"""The number of calls for a plain request in a worker: small checks on every request add up."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "request_steps.py"
 @pytest.mark.slow
 @pytest.mark.parametrize(("headers", "most"), [(0, 280), (20, 340)])
 def test_a_plain_request_takes_few_calls(headers: int, most: int) -> None:
-    """364 and 524 on 2026-12-01, after twenty checks had come in five days."""
+    """364 and 524 on 2026-12-01, after five days had added twenty checks."""
     done = subprocess.run(
         [sys.executable, SCRIPT, "--headers", str(headers), "--runs", "1"],
         capture_output=True, text=True, timeout=120, check=False,

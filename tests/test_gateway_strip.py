@@ -1,4 +1,4 @@
-"""No reasoning and no log-probability leaves, however a reply is shaped or split; the rest stays."""
+"""No reasoning and no log-probability is passed on, however a reply is shaped or split; the rest stays."""
 
 import json
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def leaks(data: bytes) -> list[str]:
     return told + [name for name in ('"logprob":', '"token_logprobs":') if name.encode() in data]
 
 
-# --- every place we know of ------------------------------------------------------------------------------
+# --- all known places ------------------------------------------------------------------------------------
 
 TOKENS = [
     {"token": CANARY, "logprob": -0.1, "bytes": [1], "top_logprobs": [{"token": CANARY, "logprob": -1}]}
@@ -167,7 +167,7 @@ def test_no_whole_reply_leaks(path: str) -> None:
     assert json.loads(made)["usage"] == json.loads(whole)["usage"]
 
 
-# --- what must not be touched ----------------------------------------------------------------------------
+# --- content that must not change ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_anything_at_all_is_survived(data: bytes) -> None:
 
 
 class Stripped(Upstream):
-    """The tests' model, its replies stripped as the gateway does it: streams in pieces, others whole."""
+    """The tests' model, with replies stripped as by the gateway: streams in pieces, others as a whole."""
 
     def reply(self, seen: Seen) -> Reply:
         reply = super().reply(seen)

@@ -1,4 +1,4 @@
-"""The supervisor: what dies or hangs is started again, serving last touched, and all end in good order."""
+"""The supervisor: a process that dies or hangs is restarted, serving last, and all end in order."""
 
 import errno
 import json
@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 class Watch:
-    """A supervisor of fakes whose clock the test turns."""
+    """A supervisor of fake processes whose clock the test sets."""
 
     def __init__(self, folder: Folder, workers: int = 2, **more: Any) -> None:
         script = folder.path / "child.py"
@@ -79,7 +79,7 @@ class Watch:
         return process.pid
 
     def silence(self, name: str) -> None:
-        """Let a child hang: the last heartbeat that it wrote is seen at the present time."""
+        """Let a child hang; its last heartbeat is seen at the present time."""
         (self.folder.path / f"hang-{name}").touch()
         until((self.folder.path / f"silent-{name}").exists, what=f"{name} silent")
         self.beating(name)
@@ -89,7 +89,7 @@ class Watch:
         self.it.step(self.now_s, utc_us())
 
     def beating(self, *but: str) -> None:
-        """Until each child but those named was seen to beat at the present time."""
+        """Wait until the heartbeat of each child except those named was seen at the present time."""
         wanted = [c for c in self.it.children if c.name not in but]
 
         def seen() -> bool:
@@ -99,7 +99,7 @@ class Watch:
         until(seen, what="heartbeats")
 
     def pass_s(self, seconds: float, *silent: str) -> None:
-        """Let time pass while all but those named go on beating."""
+        """Let time pass while all children except those named continue their heartbeats."""
         until_s = self.now_s + seconds
         while self.now_s < until_s:
             self.now_s = min(self.now_s + 7, until_s)
@@ -114,7 +114,7 @@ class Watch:
         self.until_due(name)
 
     def until_due(self, name: str) -> None:
-        """Until the time at which a child that ended is started again, and that is done."""
+        """Let time pass until a child that ended is due, and restart it."""
         start_at_s = self.child(name).start_at_s
         self.pass_s(start_at_s - self.now_s, name)
         self.now_s = max(self.now_s, start_at_s)  # rounding
@@ -205,7 +205,7 @@ def test_a_heartbeat_counts_by_moving_whatever_its_clock_says(folder: Folder) ->
 def test_who_stood_still_together_with_the_supervisor_is_not_ended(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a machine that was paused: nobody has had the time to say anything yet."""
+    """As on a machine that was paused: no process has had time to report yet."""
     pause_s = 0.0
     monkeypatch.setattr(supervise, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + pause_s))
     watch = Watch(folder)
@@ -219,7 +219,7 @@ def test_who_stood_still_together_with_the_supervisor_is_not_ended(
         pause_s = 2 * supervise.STUCK_S
         before = {c.name: c.beat for c in watch.it.children}
         path = folder.run / "supervisor.json"
-        for _ in range(2):  # it has looked since
+        for _ in range(2):  # it has looked since then
             last = heartbeat.read(path)["at"]
             until(lambda last=last: heartbeat.read(path)["at"] != last, what="the supervisor")
         for pid in pids:
@@ -240,7 +240,7 @@ def test_a_silent_worker_lives_while_the_port_answers_and_dies_when_not(folder: 
         door.listen(64)
         with answering(door):
             watch.pass_s(supervise.STUCK_S + 1, "worker-0")
-            for _ in range(30):  # it is asked again and again, and answers
+            for _ in range(30):  # it is asked repeatedly, and answers
                 watch.step()
                 time.sleep(0.02)
             assert watch.child("worker-0").lives()
@@ -251,7 +251,7 @@ def test_a_silent_worker_lives_while_the_port_answers_and_dies_when_not(folder: 
 def test_nobody_is_ended_because_the_supervisor_cannot_look(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a descriptor left it reads no heartbeat and asks no port: that says nothing of the others."""
+    """Without a free descriptor it can read no heartbeat and test no port. That proves nothing."""
 
     def no_descriptor(*_: object, **__: object) -> bytes:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -272,7 +272,7 @@ def test_nobody_is_ended_because_the_supervisor_cannot_look(
 
 @contextmanager
 def answering(door: socket.socket) -> Iterator[None]:
-    """Something that says HTTP on a port."""
+    """A server that answers with HTTP on a port."""
     door.settimeout(0.05)
     stop = threading.Event()
 
@@ -358,7 +358,7 @@ def test_a_port_that_is_taken_is_named(folder: Folder) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=rf"127.0.0.1:{port} \(port\): another process listens there"):
             bind("127.0.0.1", port, "port")
-        assert not port_answers("127.0.0.1", port, 2, patience_s=0.3)  # it listens and says nothing
+        assert not port_answers("127.0.0.1", port, 2, patience_s=0.3)  # it listens and does not answer
     assert not port_answers("127.0.0.1", port, 2, patience_s=0.3)
     assert upstream_trouble(f"http://127.0.0.1:{port}") is not None
 
@@ -449,11 +449,11 @@ def test_capture_that_must_not_fail_fails_the_gateway(folder: Folder) -> None:
     assert health(folder, GatewaySettings("http://x"), NOW, refuses=True).status == "failing"
 
 
-# --- the whole thing ---
+# --- the complete gateway ---
 
 
 def _children() -> set[int]:
-    """Processes of any gateway's children that live."""
+    """Return the running child processes of any gateway."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
@@ -507,7 +507,7 @@ def test_serve_from_start_to_end(up: Upstream, folder: Folder) -> None:
         out, err = second.communicate(timeout=60)
     assert second.returncode == 0
     assert f"http://127.0.0.1:{port}/v1" in out
-    assert "sw-admin-" not in out  # the token was shown by the first, once
+    assert "sw-admin-" not in out  # the first one showed the token, once
     assert "Traceback" not in err
     written = [path for path in folder.path.rglob("*") if path.is_file()]
     assert not [path for path in written if b"sk-upstream-canary" in path.read_bytes()]

@@ -1,4 +1,4 @@
-"""A model that was trained for one account answers no other, whatever the API calls it."""
+"""A model that was trained for one account answers no other account, whatever the API calls it."""
 
 import json
 import sqlite3
@@ -26,7 +26,7 @@ TERMS = "version = 1\n[models]\nhide_banned = false\n" + "".join(
     )
 )
 CHAT = "/v1/chat/completions"
-# By API: where its jobs are, how a job that is done says what it made, under which names that is asked
+# By API: the path of its jobs, the reply of a finished job with the model's name, and the names to ask for it
 PROVISIONED = "arn:aws:bedrock:us-east-1:1:provisioned-model/Ab9"
 ENDPOINT = "projects/p/locations/l/endpoints/42"
 ARN = "arn:aws:bedrock:us-east-1:123456789012:custom-model/acme.base/abc123"
@@ -82,7 +82,7 @@ def answer(asked: Asked) -> Any:
     for api, (jobs, made, _) in APIS.items():
         if path.startswith(jobs) and (asked.method == "POST" or path.endswith(f"/job-{api}")):
             name = f"job-{api}" if asked.method == "GET" else f"job-{asked.headers['x-api']}"
-            said = json.loads(asked.body) if asked.body else {}  # a client's own words, said back
+            said = json.loads(asked.body) if asked.body else {}  # the client's own text, repeated
             return {**said, "id": name, "status": "completed", **(made if asked.method == "GET" else {})}
     return {"id": "x", "model": "mira", "choices": [{"message": {"content": "ok"}}], "usage": {}}
 
@@ -99,11 +99,11 @@ class World:
         return self.ask(who, "POST", target, body)[0]
 
     def comes_to(self, status: int, what: str, ask: Callable[[], int | set[int]]) -> None:
-        """Wait until asking gives a status alone: workers remember for a second whose a model is."""
+        """Wait until every request gets one status: workers cache a model's owner for a second."""
         until(lambda: ask() in (status, {status}), 10, what)
 
     def statuses(self, who: str, model: str) -> set[int]:
-        """What comes of asking a model in every way."""
+        """Return the statuses of all kinds of requests for a model."""
         chat = {"model": model, "messages": []}
         path = quote(model, safe="")
         return {
@@ -131,7 +131,7 @@ def world() -> Iterator[World]:
 @pytest.mark.parametrize("api", APIS)
 def test_a_trained_model_answers_its_own_account_alone(world: World, api: str) -> None:
     jobs, _, names = APIS[api]
-    for name in names:  # Replicate's versions have a form that everybody's models have too
+    for name in names:  # Replicate's versions have a form that public models have too
         assert world.statuses("a", name) == world.statuses("b", name) == {200 if api == "replicate" else 404}
     job = world.ask("a", "POST", jobs, {"model": "base", "training_file": ""}, x__api=api)[1]["id"]
     assert world.ask("b", "GET", f"{jobs}/{job}")[0] == 404
@@ -170,7 +170,7 @@ def test_an_administrator_gives_a_model_to_an_account(world: World, assigned: st
 
 @pytest.mark.slow
 def test_a_trained_model_is_nobodys_until_it_is_known_whose_it_is(world: World) -> None:
-    """Also a checkpoint, an old name, one behind a router's; and for everybody, when it is assigned so."""
+    """Also a checkpoint, an old name, one behind a router; and it can be assigned to everybody."""
     for name in (
         "ft:gpt-4o-mini-2024-07-18:acme::9abcNobody", "FT:gpt-4o-mini:acme::9abc", "openai/ft:gpt-4o:acme::1",
         " ft:gpt-4o:acme::1", "ft:gpt-4o:acme::1:ckpt-step-90", "davinci:ft-acme-2023-01-01-00-00-00",
@@ -265,7 +265,7 @@ def test_what_was_known_of_a_model_holds_while_nobody_can_look_it_up() -> None:
         lock = sqlite3.connect(gate.folder.objects, isolation_level=None)
         try:
             lock.execute("DROP TABLE objects")
-            time.sleep(1.1)  # what is remembered for a second is over
+            time.sleep(1.1)  # the cache of one second has expired
             assert world.status("b", CHAT, mine) == 404
             assert world.status("a", CHAT, mine) == world.status("b", CHAT, other) == 200
             assert world.status("b", CHAT, chat | {"model": "new-name"}) == 503
@@ -287,7 +287,7 @@ def test_weights_that_are_laid_over_a_model_are_named_apart(world: World) -> Non
 
 @pytest.mark.slow
 def test_no_client_takes_a_model_from_the_others_by_naming_it(world: World) -> None:
-    """What a client may call as it likes makes it nobody's owner."""
+    """A name that a client can choose gives it no ownership."""
     for target in ("/v1/fine_tuning/jobs", CHAT, "/v1/files"):
         body = {"model": "mira", "output_name": "mira", "outputModel": "mira", "fine_tuned_model": "mira"}
         world.ask("a", "POST", target, body | {"messages": []}, x__api="azure")

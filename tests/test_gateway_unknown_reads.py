@@ -1,4 +1,4 @@
-"""Paths that no table knows may be read: what they tell of other accounts' objects is left out."""
+"""Unknown paths may be read: their replies leave out what concerns other accounts' objects."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from stillwatch.gateway.path.foreign_names import without_names
 from stillwatch.gateway.path.forwarding import why_not_forwarded
 from stillwatch.terms import Capture, Terms
 
-FILES: dict[str, str] = {}  # who made which
+FILES: dict[str, str] = {}  # the account that made each
 REPLIES: dict[str, Any] = {}
 
 
@@ -83,7 +83,7 @@ def test_replies_that_are_no_json_are_looked_through_line_by_line(world: World) 
 def test_what_an_unknown_operation_writes_counts_whatever_its_form(
     kind: str, body: bytes, tokens: int
 ) -> None:
-    """Where the owner lets it through, and limits whoever asks."""
+    """If the owner allows such paths, and limits the account."""
     terms = 'version = 1\n[capture]\nunknown_paths = "pass"\n[limits]\noutput_tokens_per_day = 100_000\n'
     said = Said(body, headers={"content-type": kind})
     with scripted(lambda asked: said) as up, gateway(up.url, terms, recorder=False) as gate:
@@ -149,7 +149,7 @@ def test_a_path_that_nobody_knows_leads_nowhere_else(target: str, passes: bool) 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["a", "a.", ":a", "%61", "a:"])
 def test_a_long_path_that_nobody_knows_takes_time_in_proportion(unit: str) -> None:
-    """One of 60,000 letters took 38 s."""
+    """One of 60,000 characters took 38 s."""
 
     def read(text: str) -> str | None:
         return why_not_forwarded(Terms(1), None, "GET", f"/{text}")

@@ -1,4 +1,4 @@
-"""What a signal handler may set while the same thread waits for it."""
+"""What a signal handler may set while its own thread waits for it."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ print("done")
 
 @pytest.mark.slow
 def test_a_storm_of_signals_stops_nobody() -> None:
-    """With `threading.Event` it hangs."""
+    """With `threading.Event` it would hang."""
     done = subprocess.run(
         [sys.executable, "-c", STORM], capture_output=True, text=True, timeout=60, check=False
     )

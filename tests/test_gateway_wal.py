@@ -1,4 +1,4 @@
-"""The write-ahead log: whatever happens to its files, nothing is invented and what was promised is there."""
+"""The write-ahead log: whatever happens to its files, no entry is invented and no promised entry is lost."""
 
 import errno
 import json
@@ -19,7 +19,7 @@ from stillwatch.gateway.record.wal import INTENT, OUTCOME, Frame, Reader, Writer
 
 SECRET = bytes(range(32))
 LIGHT = settings(max_examples=40, deadline=None)
-IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # fsync is not what is tested here
+IN_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # fsync is not tested here
 frames = st.lists(
     st.tuples(st.integers(1, 5), st.integers(0, 1 << 63), st.binary(max_size=200)), min_size=1, max_size=6
 )
@@ -28,7 +28,7 @@ Said = tuple[int, int, bytes]
 
 
 class Log:
-    """A writer that waits for each commit, and what it was told."""
+    """A writer that waits for each commit, with the results that it was notified of."""
 
     def __init__(self, folder: Path, worker: int = 0) -> None:
         self.kept: list[object] = []
@@ -47,7 +47,7 @@ class Log:
             self.answered.release()
 
     def put(self, data: bytes, token: object) -> bool:
-        """Whether it became durable."""
+        """Append an entry; return whether it became durable."""
         self.writer.append(data, token)
         assert self.answered.acquire(timeout=20)
         return token in self.kept
@@ -60,7 +60,7 @@ def folder() -> Iterator[Path]:
 
 
 def written(path: Path, all_groups: list[list[Said]]) -> Path:
-    """A closed log file of these groups."""
+    """Write a closed log file with these groups."""
     log = Log(path)
     for number, said in enumerate(all_groups):
         assert log.put(b"".join(frame(*one) for one in said), f"group {number}")
@@ -126,7 +126,7 @@ def test_a_changed_bit_ends_the_file_and_invents_nothing(said: list[list[Said]],
 @LIGHT
 @given(groups, st.data())
 def test_groups_in_another_order_are_not_taken(said: list[list[Said]], data: st.DataObject) -> None:
-    """A group is sealed for its place: moved, repeated or taken from another file it is none."""
+    """A group's seal depends on its place: it is invalid when moved, repeated or taken from another file."""
     with folder() as path:
         file = written(path, [*said, *said])
         raw = file.read_bytes()
@@ -145,7 +145,7 @@ def test_groups_in_another_order_are_not_taken(said: list[list[Said]], data: st.
 def test_a_highest_number_that_cannot_be_read_is_not_nought(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A number that comes twice passes for one that is recorded already: what follows would be lost."""
+    """A repeated number counts as already recorded: the entries after it would be lost."""
 
     def refuse(*_: object) -> str:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -177,7 +177,7 @@ def test_no_payload_lies_readable_on_the_disk() -> None:
 
 
 def test_a_name_and_a_boot_come_once_only() -> None:
-    """Also where files were deleted, and where a start left nothing behind."""
+    """Also if files were deleted, and if a start left nothing behind."""
     with folder() as path:
         seen: set[tuple[int, int]] = set()
         boots = []
@@ -205,7 +205,7 @@ def test_a_writer_is_known_to_live_until_it_is_closed() -> None:
 
 
 class Disk:
-    """A disk that refuses some calls: `plan` says of each in turn whether it works."""
+    """A disk that refuses some calls: `plan` states for each in turn whether it works."""
 
     def __init__(self, plan: list[bool], patch: pytest.MonkeyPatch) -> None:
         self.plan = plan
@@ -228,7 +228,7 @@ class Disk:
 @LIGHT
 @given(st.lists(st.booleans(), max_size=40), st.integers(1, 12))
 def test_a_disk_that_refuses_now_and_then_loses_no_promise(plan: list[bool], exchanges: int) -> None:
-    """Durable intents are there, refused ones are not; outcomes are there whenever the disk came back."""
+    """Durable intents are there, refused ones are not; outcomes are there if the disk recovered."""
     with folder() as path, pytest.MonkeyPatch.context() as patch:
         log = Log(path)
         disk = Disk(plan, patch)
@@ -266,7 +266,7 @@ def test_a_start_on_a_full_disk_waits_for_room() -> None:
 
 
 def test_a_thing_that_no_disk_does_ends_no_capture() -> None:
-    """Whatever goes wrong in a commit, those who wait are told, and the next one is served."""
+    """Whatever goes wrong in a commit, waiting requests are notified, and the next one is served."""
     with folder() as path, pytest.MonkeyPatch.context() as patch:
         log = Log(path)
         real = os.pwrite
@@ -314,7 +314,7 @@ def test_a_frame_says_where_its_group_begins() -> None:
 
 
 def test_names_that_clients_make_up_are_cut_in_rows() -> None:
-    """They are remembered for weeks where exchanges are watched; texts are not, and stay whole."""
+    """They are remembered for weeks if exchanges are watched; texts are not, and are not cut."""
     long = "ü" * 100_000
     asks = {"model": long, "user": long, "messages": [{"role": "user", "content": long}]}
     asked = entries.Intent(1_790_000_000_000_000, "acct", "k", None, None, "chat", "/v1/chat/completions",
@@ -348,7 +348,7 @@ def test_what_is_handed_over_in_one_round_shares_a_commit() -> None:
         for number in range(3):
             writer.append(frame(INTENT, number, b"asked"), number)
         assert len(later) == 1
-        assert not both.wait(0.05)  # nothing is written before the round is over
+        assert not both.wait(0.05)  # nothing is written before the round ends
         later.pop()()
         assert both.wait(20)
         writer.append(frame(OUTCOME, 0, b"ended"))

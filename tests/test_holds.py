@@ -1,4 +1,4 @@
-"""Randomised holds, and refusals in the log: exact under honest traffic of every shape; a queue shows."""
+"""Randomised holds, and refusals in the log: exact under all honest traffic; a queue is detected."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -62,12 +62,12 @@ ACCOUNTS, BLOCKS, CHANCE, DENSER = 8, 192, 1 / 16, 1 / 4
 
 
 def flat(rng: np.random.Generator) -> np.ndarray:
-    """(accounts, blocks) whether what an account asks in a block is asked later by somebody else."""
+    """(accounts, blocks) whether another account later sends what an account sent in a block."""
     return rng.random((ACCOUNTS, BLOCKS)) < 0.3
 
 
 def bursty(rng: np.random.Generator) -> np.ndarray:
-    """All share their questions in the same few blocks."""
+    """All accounts share their questions in the same few blocks."""
     return rng.random((ACCOUNTS, BLOCKS)) < rng.beta(0.1, 0.3, BLOCKS)
 
 
@@ -80,9 +80,9 @@ def heavy_tailed(rng: np.random.Generator) -> np.ndarray:
 
 
 def wealth_by_block(happened: np.ndarray, luck: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """(blocks,) what bets on everything that happened come to by each block.
+    """(blocks,) the wealth of bets on everything that happened, after each block.
 
-    luck: (accounts, blocks) in 0 to 1, below a block's `chance` an account is drawn.
+    luck: (accounts, blocks) in 0 to 1; below a block's `chance` an account is drawn.
     """
     chances = np.broadcast_to(chance, luck.shape).ravel()
     gains = log_gains((luck < chance).ravel(), chances).reshape(*luck.shape, -1)
@@ -92,9 +92,9 @@ def wealth_by_block(happened: np.ndarray, luck: np.ndarray, chance: np.ndarray) 
 @pytest.mark.slow
 @pytest.mark.parametrize("traffic", [flat, bursty, diurnal, heavy_tailed])
 def test_whoever_looks_after_every_block_is_hardly_ever_misled(traffic) -> None:
-    """Ville: the most that the wealth ever was exceeds 1 / level in at most that share of honest runs.
+    """Ville: the largest wealth exceeds 1 / level in at most that share of honest runs.
 
-    Once the wealth is ten, all are drawn more often, as schedules are.
+    Once the wealth is ten, all accounts are drawn more often, as in schedules.
     """
     runs, found, denser = 1_000, [], 0
     for seed in range(runs):
@@ -111,7 +111,7 @@ def test_whoever_looks_after_every_block_is_hardly_ever_misled(traffic) -> None:
 
 
 def test_wealth_is_fair_over_every_draw() -> None:
-    """Against the mean over every draw there is, for bets few enough to list them."""
+    """Compared with the mean over all possible draws, for few enough bets to list them."""
     draws = np.array(list(product((False, True), repeat=5)))
     weight = np.prod(np.where(draws, CHANCE, 1 - CHANCE), axis=1)
     reached = [wealth(log_gains(one, CHANCE).sum(axis=0)) for one in draws]
@@ -120,7 +120,7 @@ def test_wealth_is_fair_over_every_draw() -> None:
 
 @pytest.mark.slow
 def test_who_gives_up_once_refused_is_no_evidence() -> None:
-    """A class shares its questions. Refused students go home for the day: later blocks then hold less."""
+    """A class shares its questions. Refused students go home for the day, so later blocks contain less."""
     runs, low = 2_000, 0
     for seed in range(runs):
         rng = np.random.default_rng(seed)
@@ -138,7 +138,7 @@ def test_no_bets_say_nothing() -> None:
 
 
 def test_who_staked_all_and_lost_is_out() -> None:
-    """One reaction that no draw explains: the boldest bettor wins nothing back, the others go on."""
+    """After one reaction without a draw, the boldest bettor has lost everything, and the others continue."""
     seen = wealth(log_gains(np.r_[False, np.ones(3, bool)], CHANCE).cumsum(axis=0))
     assert seen[0] < 0.4
     assert seen[-1] == pytest.approx(0.2 * 0.9 * 2.5**3 + 0.2 * 0.6 * 7.0**3)
@@ -160,9 +160,9 @@ def test_a_count_is_the_binomial_one() -> None:
 
 
 def bets_of(rng: np.random.Generator, pool: int, each: float, others: int, theirs: float) -> _Bets:
-    """Bets in random order: a pool's go to one of it, at 15 times the odds; others' to all of a class.
+    """Bets in random order: a pool's on one of its accounts, at 15 times the odds; others' on a class.
 
-    Once something moved all are drawn more often.
+    Once something moved, all accounts are drawn more often.
     """
     asker = np.repeat(np.arange(pool + others), rng.poisson(np.r_[[each] * pool, [theirs] * others]))
     rng.shuffle(asker)
@@ -185,9 +185,9 @@ def bets_of(rng: np.random.Generator, pool: int, each: float, others: int, their
 @pytest.mark.parametrize("stops", [False, True])
 @pytest.mark.parametrize(("others", "theirs"), [(0, 0.0), (4, 1.0), (4, 4.0), (20, 0.3), (20, 1.0)])
 def test_of_those_named_few_are_honest(others: int, theirs: float, stops: bool) -> None:
-    """A class beside a pool in one candidate, looked at after each bet.
+    """A class beside a pool in one candidate, evaluated after each bet.
 
-    Who `stops` is judged by the best that its p-value ever was, as if it could end its bets there.
+    An account that `stops` is judged by its smallest p-value, as if it could end its bets there.
     """
     rng, false, found = np.random.default_rng(others), [], []
     for _ in range(100):
@@ -210,9 +210,9 @@ def test_of_those_named_few_are_honest(others: int, theirs: float, stops: bool) 
 @pytest.mark.parametrize("honest", [20, 200])
 @pytest.mark.parametrize("pool", [0, 5, 20])
 def test_of_those_named_by_their_first_bet_few_are_honest(pool: int, honest: int) -> None:
-    """Whoever stops at the first good look.
+    """Accounts that stop at their first small p-value.
 
-    In half of the runs the others are drawn more often once one was.
+    In half of the runs the others are drawn more often after the first draw.
     """
     rng, runs = np.random.default_rng((pool, honest)), 1_200
     false: dict[float, list[float]] = {CHANCE: [], DENSER: []}
@@ -265,7 +265,7 @@ def test_who_does_not_shift_is_not_found() -> None:
 
 
 def moved(seed: int, pairs: dict[str, str], many: int = 16, rate: float = 60) -> Door:
-    """People, of whom some go on with another account when one is refused."""
+    """People, some of whom continue with another account after a refusal."""
     rng = np.random.default_rng(seed)
     door = people(schedule(seed, many), rng, rate, night=0.0, bursts=0.0, patience=0.5)
     for at_us, account, status, text in list(door.rows):
@@ -300,7 +300,7 @@ def test_several_persons_with_two_accounts_each_are_no_group() -> None:
 
 @pytest.mark.slow
 def test_customers_beside_a_queue_in_one_candidate_are_not_named() -> None:
-    """A plug-in's users and the pool that copies the plug-in are one candidate: each by its own part."""
+    """A plug-in's users and the pool that copies it are one candidate: each is judged by its own part."""
     named: list[str] = []
     honest = 0
     for seed in range(12):
@@ -355,7 +355,7 @@ def test_a_block_counts_when_what_it_refused_had_time_to_come_again_and_no_cut_l
     assert reason.detector == "holds"
     assert reason.bits > 0
     whole = holds_evidence(log, drawn, drawn.end_us + DAY_US)
-    assert found.found_us == whole.found_us  # what comes later moves no time
+    assert found.found_us == whole.found_us  # later data change no time
     assert whole.named_us.items() >= found.named_us.items()
 
 
@@ -372,7 +372,7 @@ def test_a_schedule_holds_who_is_drawn_and_tells_the_truth(many, seed, shape) ->
             assert (end_us is not None) == (bool(held) and drawn.start_us <= at_us < drawn.end_us)
             if end_us is not None:
                 assert at_us < end_us <= at_us + drawn.block_us <= at_us + HOUR_US
-                assert drawn.hold_end_us(account, end_us) is None  # who waits as he was told is served
+                assert drawn.hold_end_us(account, end_us) is None  # served after the stated wait
     assert drawn.hold_end_us("a stranger", drawn.start_us) is None
 
 
@@ -395,11 +395,11 @@ def test_a_draw_is_the_same_anywhere_uniform_independent_and_tied_to_its_candida
     assert not (held[:, 1:] & held[:, :-1]).any()
     denser = table(replace(one, denser_one_block_in=4, denser_from_us=one.start_us + 3 * DAY_US))
     until = 3 * DAY_US // one.block_us
-    assert (denser[:, :until] == held[:, :until]).all()  # what was drawn stays
+    assert (denser[:, :until] == held[:, :until]).all()  # earlier draws stay
     later = denser[:, until:]
     more = DENSER * (1 - DENSER)
     assert binom.ppf(0.0005, later.size, more) <= later.sum() <= binom.ppf(0.9995, later.size, more)
-    together = (held[:-1] & held[1:]).sum()  # two accounts in one block: no oftener than by chance
+    together = (held[:-1] & held[1:]).sum()  # two accounts in one block: no more often than by chance
     assert together <= binom.ppf(0.9995, held[1:].size, share**2)
 
 
@@ -437,7 +437,7 @@ def test_an_empty_log_strangers_and_retries_show_nothing() -> None:
 
 
 def test_what_is_told_of_an_account_counts_texts_and_customers() -> None:
-    """Of a hold what was asked first, which two others ask later. The rest was asked by one who knew."""
+    """Texts that a held account sent first count; two others send them later."""
     drawn = schedule(1, 6, Holds(block_minutes=15))
     a, b, c = drawn.accounts[:3]
     blocks = drawn.blocks(drawn.end_us)
@@ -450,20 +450,18 @@ def test_what_is_told_of_an_account_counts_texts_and_customers() -> None:
     assert told[a] == (1, 1, 0)
     assert told[b][2] == told[c][2] == 1
     assert found.own[a].p_value == CHANCE  # one draw
-    assert (
-        found.own[b].p_value == found.own[c].p_value == 1.0
-    )  # who asks after others shows nothing of his own
+    assert found.own[b].p_value == found.own[c].p_value == 1.0  # a later sender shows nothing of its own
     assert found.p_value == pytest.approx(1 / (0.2 * 2.5 + 0.2 * 7 + 0.6 * 16))
     alone = holds_evidence(log_of(rows[:-1]), drawn, drawn.end_us + DAY_US)
-    assert alone.p_value == 1.0  # what passes between two customers is left out
+    assert alone.p_value == 1.0  # texts that move between only two customers do not count
 
 
 def class_with_framers(seed: int, way: str) -> Door:
-    """A class whose exercises two accounts know beforehand, and use to make who asks them look like a queue.
+    """A class whose exercises two accounts know beforehand; they try to make students look like a queue.
 
-    "after": they ask an exercise only once they were refused. "crowd": they ask one first in each block and,
-    where they were served, have many other accounts ask it, so that it looks like what everybody asks.
-    "honest": nobody frames; refused students send greetings before they go on.
+    "after": they send an exercise only after a student was refused. "crowd": they send one first in each
+    block. If they were served, many other accounts of theirs send it too, so that it looks like a common
+    question. "honest": nobody frames; refused students send greetings before they continue.
     """
     drawn, rng = schedule(seed, 16), np.random.default_rng(seed)
     door, framers, students = Door(drawn, budget=10**6), drawn.accounts[:2], drawn.accounts[2:]
@@ -497,10 +495,10 @@ def test_nobody_is_framed_by_who_asks_by_what_was_refused(way: str) -> None:
 
 
 def steering_pool(seed: int) -> tuple[Door, set[str]]:
-    """A queue of twelve, and four students beside it whose exercises it knows a day before.
+    """A queue of twelve, and four students beside it, whose exercises the queue knows a day before.
 
-    It asks each exercise first. Where it was served another of it asks too, so that what was not drawn seems
-    to be its own; where it was refused nobody does, so that the student alone asks after it.
+    The queue sends each exercise first. If it was served, another of its accounts sends it too, so that texts
+    of undrawn blocks seem to be its own. If it was refused, only the student sends it afterwards.
     """
     drawn, rng = schedule(seed, 16), np.random.default_rng(seed)
     door, pool, students = Door(drawn, budget=10**6), drawn.accounts[:12], drawn.accounts[12:]
@@ -532,7 +530,7 @@ def test_a_pool_that_turns_undrawn_texts_away_from_bystanders_hardly_names_one()
 
 @pytest.mark.slow
 def test_who_greets_after_a_queue_that_was_refused_is_not_named() -> None:
-    """A queue is found, and greets now and then. One draw would name all who greet in the next hours."""
+    """A queue is found, and sometimes greets. One draw would name all who greet in the next hours."""
     for seed in range(20):
         drawn, rng = schedule(seed, 16), np.random.default_rng((seed, 3))
         door = queue(drawn, np.random.default_rng(seed), 8)
@@ -573,16 +571,16 @@ def test_candidates_are_leads_that_may_be_one_hand_and_findings_that_nobody_perm
         HoldCandidate("sw-1", 1e-3, ("d", "e"), 10.0, 3),
         weak[0],
     )
-    # where the scan knows what they ask of late, that is what holds of them would cost
+    # if the scan knows their recent volume, that is the cost of holding them
     shares = {one.candidate: one.share for one in candidates(replace(result, shares={"lead-one": 0.02}))}
     assert shares["lead-one"] == 0.02
 
 
-# --- refusals that are in the log already ---
+# --- refusals that are already in the log ---
 
 
 def refusals(rng: np.random.Generator, many: int, fail: float, *, moves: float, prefix: str = "acct"):
-    """Accounts that ask texts of their own; some are refused, and a share of these is asked by another."""
+    """Accounts with texts of their own; some are refused, and another account sends a share of these."""
     rows = []
     for text in range(1, many + 1):
         at_us = START_US + int(rng.integers(0, 7 * DAY_US))
@@ -640,7 +638,7 @@ def test_a_repeat_by_the_same_account_a_late_one_and_one_before_are_none() -> No
 
 @pytest.mark.slow
 def test_a_class_that_shares_its_questions_is_not_accused_for_refusals() -> None:
-    """All ask the same texts within minutes, refused or not: the second null knows it."""
+    """All send the same texts within minutes, refused or not: the second null hypothesis accounts for it."""
     low = 0
     for seed in range(150):
         rng = np.random.default_rng(seed)
@@ -669,7 +667,7 @@ def test_the_rate_outside_the_group_counts() -> None:
 
 @pytest.mark.slow
 def test_strata_are_summed_exactly() -> None:
-    """Against marks dealt out one by one."""
+    """Compared with a simulation that deals the marks one by one."""
     strata = [Stratum(6, 2, 3, 2), Stratum(5, 2, 1, 1), Stratum(4, 0, 2, 0)]
     rng, runs, hits = np.random.default_rng(1), 40_000, 0
     for _ in range(runs):
@@ -717,7 +715,7 @@ def test_customers_are_tied_by_what_the_one_was_refused_and_the_other_asked() ->
 @pytest.mark.parametrize("status", [200, 429], ids=["listings", "refusals"])
 @pytest.mark.parametrize("who", ["pool", "stranger"])
 def test_what_costs_nothing_makes_no_pool_too_costly_to_hold_and_nobody_cheap(status: int, who: str) -> None:
-    """A pool that asked for the list of models now and then was more than a candidate may cost."""
+    """A pool that listed the models now and then seemed to exceed the cost limit of a candidate."""
     asked = [(START_US + k, "pool" if k < 10 else f"a{k}", 200, k + 1) for k in range(1_000)]
     free = [(START_US + 2_000 + k, who, status, 0 if status == 200 else 7) for k in range(500)]
     for rows in (asked, [*asked, *free]):
@@ -748,7 +746,7 @@ def test_a_group_is_undecided_while_little_of_it_was_refused_or_a_bet_has_gained
     none = holds_evidence(log_of([(drawn.start_us, "a-00", 200, 1)]), drawn, drawn.end_us)
     for more, undecided in (
         ({"refused": FUTILE_TEXTS - 1}, True),
-        ({"refused": FUTILE_TEXTS, "moved_p": 0.1}, False),  # between two customers alone
+        ({"refused": FUTILE_TEXTS, "moved_p": 0.1}, False),  # between only two customers
         ({"refused": FUTILE_TEXTS, "moved_p": 0.1, "p_value": 0.4}, True),
         ({"refused": MOST_TEXTS_EACH * 5, "moved_p": 0.1, "p_value": 0.4}, False),
         ({"refused": 3, "found_us": START_US}, False),
@@ -758,7 +756,7 @@ def test_a_group_is_undecided_while_little_of_it_was_refused_or_a_bet_has_gained
 
 
 def small_queue(seed: int, most_days: int) -> HoldsEvidence:
-    """Eight accounts that ask .6 texts a day, while holds go on for so many days at most."""
+    """Eight accounts that send 0.6 texts a day, under holds of at most the given number of days."""
     drawn = replace(schedule(seed, 8), days=most_days)
     terms = Holds(mode="on", days_at_most=most_days)
     door = queue(drawn, np.random.default_rng(seed), 0.6, door_of=partial(WatchedDoor, terms=terms))
@@ -774,7 +772,7 @@ def test_a_queue_that_asks_little_is_found_where_it_is_held_until_it_is_decided(
 
 
 def class_for_a_month(seed: int) -> WatchedDoor:
-    """Sixteen people whose exercises many of them ask, half of those refused again when they may."""
+    """Sixteen people with shared exercises; half of the refused ones try again after the hold."""
     drawn, rng = replace(schedule(seed, 16), days=28), np.random.default_rng((seed, 5))
     door = WatchedDoor(drawn)
     asks = []
@@ -790,7 +788,7 @@ def class_for_a_month(seed: int) -> WatchedDoor:
 
 @pytest.mark.slow
 def test_people_who_share_questions_are_not_named_by_holds_that_go_on_while_undecided() -> None:
-    """Whether to draw more often, go on or stop depends on what was seen: still Ville's bound holds."""
+    """The choice to draw more often, continue or stop depends on the data: Ville's bound still holds."""
     runs, low, went_on = 80, 0, 0
     for seed in range(runs):
         door = class_for_a_month(seed)

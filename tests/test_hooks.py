@@ -1,4 +1,4 @@
-"""The hooks process: who may ask, decisions in each dialect, what is told, and what survives a crash."""
+"""The hooks process: authentication, decisions in each dialect, reported exchanges, and crashes."""
 
 import gzip
 import itertools
@@ -40,7 +40,7 @@ def client(h: Hooked) -> Iterator[httpx.Client]:
 
 
 def record(seed: int, **more: Any) -> Row:
-    """A LiteLLM log record."""
+    """Return a LiteLLM log record."""
     now = time.time()
     return {
         "id": f"chatcmpl-{seed}",
@@ -66,7 +66,7 @@ def rows_of(h: Hooked, seed: int, least: int = 1) -> list[Row]:
     return until(lambda: len(found()) >= least and found(), what=f"{least} rows of seed {seed}")
 
 
-# --- the door ----------------------------------------------------------------------------------------------
+# --- authentication ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_a_revoked_key_opens_no_more(h: Hooked) -> None:
         ({"models": ["team-fast", "openai/deepseek-chat"]}, "ban:deepseek"),
         ({"models": ["DEEPSEEK-V3"]}, "ban:deepseek"),
         ({"model": "deepseek/deepseek-reasoner"}, "ban:deepseek"),
-        ({}, "models.unnamed"),  # nobody could say what answers
+        ({}, "models.unnamed"),  # the model is unknown
         ({"blind": True}, "models.unseen"),
         ({"operation": "/v1/files"}, "allowed"),
         ({"models": ["gpt-4o"], "served": "deepseek-v3"}, "ban:deepseek"),
@@ -180,7 +180,7 @@ def test_a_standing_counts_in_every_dialect(h: Hooked, client: httpx.Client) -> 
 
 
 def test_a_gateway_may_vouch_for_the_account(client: httpx.Client) -> None:
-    """Only the header that its own configuration names counts."""
+    """Only the header named in its own configuration counts."""
     body = {"model": "gpt-4o", "messages": []}
     path = "/decide/forward;account=x-consumer-username;org=x-team"
     shown = {"x-forwarded-uri": "/v1/chat/completions", "x-forwarded-method": "POST"}
@@ -195,7 +195,7 @@ def test_a_gateway_may_vouch_for_the_account(client: httpx.Client) -> None:
 
 
 def test_a_client_cannot_have_another_request_judged_than_its_own(h: Hooked, client: httpx.Client) -> None:
-    """A forward-auth gateway writes x-forwarded-*; an x-original-uri beside them is its client's own."""
+    """A forward-auth gateway writes x-forwarded-*; an x-original-uri beside them comes from its client."""
     bearer = {"authorization": f"Bearer {h.key}"}
     asked = {"x-forwarded-uri": "/openai/deployments/deepseek-v3/chat/completions"}
     lie = {"x-original-uri": "/v1/models", "x-original-method": "GET"}
@@ -224,7 +224,7 @@ def test_an_unknown_dialect_or_option_is_named(client: httpx.Client) -> None:
 
 @pytest.mark.slow
 def test_what_a_body_may_hide(h: Hooked, client: httpx.Client) -> None:
-    """Two parsers must not read it two ways, and compressed is no hiding place."""
+    """Two parsers must not read it in two ways, and compression must hide nothing."""
     auth = {"authorization": f"Bearer {h.key}", "content-type": "application/json"}
     path = "/decide/envoy/v1/chat/completions"
     twice = b'{"model": "gpt-4o", "model": "deepseek-v3"}'
@@ -309,7 +309,7 @@ def test_connections_without_a_key_take_no_room_from_a_gateway() -> None:
         assert h.processes["hooks"].poll() is None
 
 
-# --- what is told ------------------------------------------------------------------------------------------
+# --- reported exchanges ------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -344,7 +344,7 @@ NO_NUMBER = {"model_parameters": {"temperature": float("nan"), "top_p": float("-
 def test_a_client_hides_neither_its_own_exchange_nor_others(
     h: Hooked, client: httpx.Client, form: str, odd: Row
 ) -> None:
-    """What Python writes as JSON and is none: LiteLLM logs what its clients send so."""
+    """Python writes these values, although they are no JSON: LiteLLM logs its clients' content like this."""
     seed = 2_000 + 10 * len(odd) + ("content" in str(odd)) + 2 * len(form)
     texts = [json.dumps(record(seed, **odd)), json.dumps(record(seed, prompt_tokens=10))]
     content = "\n".join(texts) if form == "lines" else f"[{','.join(texts)}]"
@@ -364,7 +364,7 @@ def test_a_record_that_cannot_be_read_costs_itself(h: Hooked, client: httpx.Clie
 
 
 def test_told_twice_is_kept_once(h: Hooked, client: httpx.Client) -> None:
-    """By the same process, and by the one after it: whose rows the scan takes once by their id."""
+    """By the same process, and by the next one: the scan takes the rows once, by their id."""
     batch = [record(401), record(401, prompt_tokens=1), record(401)]
     assert client.post("/litellm/logs", json=batch).json() == {"kept": 2, "known": 1, "refused": 0} or True
     assert client.post("/litellm/logs", json=batch).json()["kept"] == 0
@@ -387,14 +387,14 @@ def test_what_is_no_record_goes_to_the_dead_letters(h: Hooked, client: httpx.Cli
         json.dumps(record(506)),
     ]
     told = client.post("/litellm/logs", content="\n".join(lines).encode()).json()
-    assert told["kept"] == 3  # a number that is no number is left out, not the exchange
+    assert told["kept"] == 3  # an invalid number is omitted, but not its exchange
     assert told["refused"] == 6
     rows_of(h, 501)
     rows_of(h, 506)
     until(lambda: h.beat()["dead"] >= before + 6, what="the count")
     letters = [json.loads(line) for line in (h.folder.path / "dead-letters.jsonl").read_text().splitlines()]
     reasons = " | ".join(letter["reason"] for letter in letters)
-    for part in ("not JSON", "no account", "future", "no time"):  # NaN is mended; that record has no time
+    for part in ("not JSON", "no account", "future", "no time"):  # NaN is repaired; that record has no time
         assert part in reasons, reasons
     assert all(letter["source"] == "litellm" and letter["digest"] for letter in letters)
 
@@ -447,7 +447,7 @@ def test_tokens_that_are_told_count_against_limits() -> None:
         assert client.post("/decide", json=ask).json()["output_tokens_left"] == 100
         batch = [record(1, completion_tokens=60), record(2, completion_tokens=50)]
         client.post("/litellm/logs", json=batch)
-        client.post("/litellm/logs", json=batch)  # told again: not charged again
+        client.post("/litellm/logs", json=batch)  # sent again: not charged again
         assert client.post("/decide", json=ask).json()["code"] == "rate_limited"
         assert client.post("/decide", json=ask | {"account": "hash-2"}).json()["allow"]
 
@@ -492,7 +492,7 @@ def spans(*found: Row) -> Row:
 
 
 def event(number: int, text: str = CANARY) -> Row:
-    """A prompt as a log event of its span (conventions up to 1.36)."""
+    """Return a prompt as a log event of its span (conventions up to 1.36)."""
     body = {"kvlistValue": {"values": [attribute("content", text)]}}
     log = {
         "traceId": f"{number:032x}",
@@ -524,7 +524,7 @@ def test_spans_become_rows_and_others_are_told_of(h: Hooked, client: httpx.Clien
 @pytest.mark.slow
 @pytest.mark.parametrize("text", [f"{CANARY} \ud800", CANARY], ids=["half", "whole"])
 def test_half_a_character_hides_no_prompt_of_a_span(h: Hooked, client: httpx.Client, text: str) -> None:
-    """Of an SDK's own text, and of the JSON that an application has put into a text."""
+    """In an SDK's own text, and in JSON that an application has put into a text."""
     number = 2_200 + len(text) + ("\ud800" in text)
     content = json.dumps(spans(span(number, text), span(number + 20, text, note=text))).encode()
     assert client.post("/v1/traces", content=content, headers=OTLP_JSON).json() == {}
@@ -586,7 +586,7 @@ def test_another_type_of_content_is_named(client: httpx.Client) -> None:
 
 @pytest.mark.slow
 def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
-    """Rows, and spans that still wait for their words: kill -9 right after the answer."""
+    """Rows, and spans that still wait for their texts: kill -9 right after the answer."""
     with hooks(BAN, path=tmp_path / "f", recorder=False) as h:
         with httpx.Client(base_url=h.url, headers=h.token) as client:
             for seed in range(20):
@@ -609,7 +609,7 @@ def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("on_failure", ["serve", "refuse"])
 def test_a_full_disk_is_told_to_the_sender_and_is_a_gap(tmp_path: Path, on_failure: str) -> None:
-    """Nothing is answered for that is not on the disk; decisions go on; it mends itself."""
+    """Nothing is acknowledged before it is on disk; decisions continue; it recovers by itself."""
     terms = f'version = 1\n[capture]\non_failure = "{on_failure}"\n' + BAN
     with (
         hooks(terms, path=tmp_path / "f", recorder=False) as h,
@@ -622,7 +622,7 @@ def test_a_full_disk_is_told_to_the_sender_and_is_a_gap(tmp_path: Path, on_failu
         refused = client.post("/litellm/logs", json=[record(2), record(3)])
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
         assert client.post("/v1/traces", json=spans(span(4))).status_code == 503
-        assert client.post("/v1/traces", json=spans(span(5, None))).status_code == 503  # what waits, too
+        assert client.post("/v1/traces", json=spans(span(5, None))).status_code == 503  # waiting spans too
         assert not client.post("/decide", json={"account": "a", "model": "deepseek-v3"}).json()["allow"]
         path = "/decide/envoy;capture=yes/v1/chat/completions"
         shown = client.post(path, json={"model": "gpt-4o", "seed": 6}, headers=h.auth)
@@ -636,7 +636,7 @@ def test_a_full_disk_is_told_to_the_sender_and_is_a_gap(tmp_path: Path, on_failu
             lambda: h.rows() and h.folder.gaps.exists() and h.folder.gaps.read_text(), what="the gap"
         )
         assert {row["seed"] for row in h.settle()} == {1, 2, 3, 4}
-    # what was refused is counted, though its sender may have told it again: a gap says that it may be missing
+    # a refusal is counted although its sender may send again: a gap reports that it may be missing
     assert sum(json.loads(line)["exchanges"] for line in gaps.splitlines()) >= 4
 
 
@@ -653,14 +653,14 @@ def test_new_terms_count_within_seconds() -> None:
         open_terms(h.folder, keeps_history=True)  # as the supervisor does
         h.folder.terms.write_text("version = 3\nnonsense\n")
         until(lambda: h.beat()["terms_error"], what="the error")
-        assert not client.post("/decide", json=ask).json()["allow"]  # the last good ones stay
+        assert not client.post("/decide", json=ask).json()["allow"]  # the last valid ones stay
         h.stop("hooks", 9)
-        h.start_hooks()  # on a spoilt file: what was in force before is, as at the workers
+        h.start_hooks()  # on a damaged file: the earlier policy stays in force, as for the workers
         assert not client.post("/decide", json=ask).json()["allow"]
         assert h.beat()["terms_version"] == 2
 
 
-# --- what the gateway refuses by itself --------------------------------------------------------------------
+# --- the gateway's own refusals ----------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -679,7 +679,7 @@ def test_hooks_refuse_links_and_what_is_known_to_be_another_s() -> None:
         h.own("file-mine", "ours")
 
         def asks(method: str, target: str, body: Any, coding: str = "identity") -> set[int]:
-            """What Envoy, and a gateway with forward-auth, are told."""
+            """The answers for Envoy, and for a gateway with forward-auth."""
             data = b"" if body is None else json.dumps(body).encode()
             data = gzip.compress(data) if coding == "gzip" else data
             auth = h.auth | {"content-type": "application/json", "content-encoding": coding}
@@ -755,11 +755,11 @@ def test_an_answer_is_held_until_it_is_told_of_or_for_a_stated_time() -> None:
             nones: tuple[Row, ...] = ({"output_tokens": 1}, {"answer": "x"}, {"answer": tickets[0]})
             for wrong in (*nones, {"answer": "x", "output_tokens": 1}, {"answer": "x", "output_tokens": -1}):
                 assert tell(**wrong) == 400, wrong
-        # of these nobody tells: they are held for a second, and charged nothing
+        # nobody reports these: they are reserved for a second, and charged nothing
         assert [decide("silent", ";held=1")["allow"] for _ in range(5)] == [True] * 4 + [False]
         found = until(lambda: (d := decide("silent", ";held=1"))["allow"] and d, what="the time is up")
         assert found["output_tokens_left"] == 1000
-        # of these somebody should: what they may bring is charged in full
+        # somebody should report these: what they may bring is charged in full
         assert decide("lost", ";answers=yes;held=1")["allow"]
         until(lambda: decide("lost", count=False)["output_tokens_left"] == 700, what="it is charged")
         assert client.post("/decide/json;held=x", json={"account": "a"}).status_code == 404
@@ -787,7 +787,7 @@ def test_numbers_of_any_size_are_answered_and_shut_nobody_out() -> None:
     with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
         for k, (n, most) in enumerate(itertools.product(NUMBERS, NUMBERS)):
             asked = {"account": f"acct_{k}", "model": "mira", "n": n, "max_tokens": most, "body_bytes": 1}
-            for _ in range(3):  # what the first may hold is no reason to fail at the next
+            for _ in range(3):  # reservations for the first target do not fail the next one
                 assert client.post("/decide/json;held=1", json=asked).status_code == 200
         for name in ("n", "max_tokens", "body_bytes"):
             assert client.post("/decide", json={"account": "a", name: 10**300}).status_code == 200
@@ -826,12 +826,12 @@ def test_what_is_held_outlives_the_process_that_holds_it() -> None:
             h.stop("hooks", 9)
             h.start_hooks()
             assert budgets.spent(0, time.time_ns() // 1000).tokens_held == 900
-        for _ in range(2):  # told again: not charged again
+        for _ in range(2):  # sent again: not charged again
             told = {"answer": tickets[0], "output_tokens": 10}
             assert client.post("/answers", json=told).status_code == 200
         spent = budgets.spent(0, time.time_ns() // 1000)
         assert (spent.tokens_held, spent.output_tokens_day) == (600, 10)
-        # of the others nobody tells: they are charged in full
+        # nobody reports the others: they are charged in full
         spent = until(
             lambda: (s := budgets.spent(0, time.time_ns() // 1000)).tokens_held == 0 and s, what="the time"
         )

@@ -1,4 +1,4 @@
-"""`stillwatch hooks`: the files are there, and the doctor says what cannot work."""
+"""`stillwatch hooks`: the files exist, and the doctor reports what cannot work."""
 
 import json
 import shutil

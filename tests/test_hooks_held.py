@@ -1,4 +1,4 @@
-"""What an answer may bring is held behind a real Envoy too, until it has come, ended or can come no more."""
+"""Tokens that an answer may bring are reserved behind a real Envoy too, until it arrived, ended or failed."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ CHAT = "/v1/chat/completions"
 
 
 class Model:
-    """An upstream that does what a question says: `wait`, `tokens`, `status`, `stream`, `hang`, `reset`."""
+    """An upstream that obeys the question: `wait`, `tokens`, `status`, `stream`, `hang`, `reset`."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -108,7 +108,7 @@ def serving() -> Iterator[tuple[Model, str]]:
 
 
 class Account:
-    """An account, its client, and what is counted of it over all processes."""
+    """An account, its client, and its counts over all processes."""
 
     def __init__(self, h: Hooked, client: httpx.Client, name: str) -> None:
         self.h, self.client = h, client
@@ -128,7 +128,7 @@ class Account:
         return self.client.post(CHAT, json=body, headers=self.auth, timeout=60)
 
     def leaves(self, after_bytes: int, **question: Any) -> int:
-        """Ask and go away after some bytes of the answer; give how many came."""
+        """Send a request and leave after some bytes of the answer; return how many arrived."""
         body, came = {"model": "mira", "messages": [], **question}, 0
         with self.client.stream("POST", CHAT, json=body, headers=self.auth) as reply:
             for data in reply.iter_raw():
@@ -146,13 +146,13 @@ class Account:
         return self.budgets.spent(self.place, time.time_ns() // 1000).output_tokens_day
 
     def settled(self) -> int:
-        """What is used, when nothing is on its way any more."""
+        """Return the used tokens, when no answer is in progress any more."""
         until(lambda: self.held == 0, what="nothing is held")
         return self.used
 
 
 def tokens_of(reply: httpx.Response) -> int:
-    """Output tokens that a client has: of a stream one an event."""
+    """Return the output tokens that a client received: in a stream one per event."""
     if reply.status_code != 200:
         return 0
     streamed = reply.headers["content-type"].startswith("text/event-stream")
@@ -203,7 +203,7 @@ def test_a_salvo_on_the_gateway_and_on_envoy_at_once_passes_it_by_one_answer_at_
             ways = [(account, other)[k % 2] for k in range(120)]
             shots = [pool.submit(way.ask, wait=2, stream=k % 3 == 0) for k, way in enumerate(ways)]
             replies = [shot.result() for shot in shots]
-        # the gateway cuts a stream where nothing is left: what came of it is charged
+        # the gateway cuts a stream when nothing is left: the delivered part is charged
         brought = sum(map(tokens_of, replies))
         assert account.settled() == brought
         assert brought <= ALLOWANCE + ANSWER
@@ -274,7 +274,7 @@ def test_hooks_that_are_killed_lose_nothing_of_what_is_on_its_way(world: World) 
 
 
 def test_an_answer_that_is_told_again_after_a_kill_is_charged_once() -> None:
-    """Whoever lost our word by the kill tells again."""
+    """A sender that lost our acknowledgement by the kill sends again."""
     limits = "version = 1\n[limits]\noutput_tokens_per_day = 10000\n"
     with hooks(limits, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
 

@@ -1,4 +1,4 @@
-"""The real LiteLLM proxy, with the callback inside it and with the HTTP forms, before a real upstream."""
+"""The real LiteLLM proxy, with the callback inside it and with the HTTP forms, and a real upstream."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 
 class LiteLLM:
-    """A proxy that runs, and its clients."""
+    """A running proxy, and its clients."""
 
     def __init__(self, url: str, said: Path, process: Any) -> None:
         self.url, self.said, self.process = url, said, process
@@ -51,13 +51,13 @@ class LiteLLM:
 
 
 def account_of(who: str) -> str:
-    """What LiteLLM calls the account of a key."""
+    """Return LiteLLM's name for the account of a key."""
     return hashlib.sha256(f"sk-user-{who}".encode()).hexdigest()
 
 
 @contextmanager
 def litellm(h: Hooked, up: Upstream, at: Path, callback: bool = True, **env: str) -> Iterator[LiteLLM]:
-    """LiteLLM's proxy on the upstream: two good models, two disguises of a banned one, and a wildcard."""
+    """Run LiteLLM's proxy on the upstream: two permitted models, two aliases of a banned one, a wildcard."""
     names = {
         "gpt-4o": "openai/gpt-4o",
         "team-fast": "openai/deepseek-chat",
@@ -126,7 +126,7 @@ def litellm(h: Hooked, up: Upstream, at: Path, callback: bool = True, **env: str
 
 
 def found(h: Hooked, fits: Callable[[Row], bool], least: int = 1) -> list[Row]:
-    """The rows that fit, once there are enough."""
+    """Return the rows that match, once there are enough."""
     return until(lambda: len(r := [row for row in h.rows() if fits(row)]) >= least and r, what="the rows")
 
 
@@ -178,7 +178,7 @@ def test_a_banned_model_is_refused_by_what_would_answer(world: Any, model: str) 
 
 
 def test_a_banned_model_beside_the_one_that_is_asked_for_is_refused(world: Any) -> None:
-    """LiteLLM hands `extra_body` to the upstream over what it decided on, and asks each of "a,b"."""
+    """LiteLLM lets `extra_body` override what it decided on, and requests each model of "a,b"."""
     _, up, proxy = world
     before = len(up.seen)
     assert proxy.ask("gil", "gpt-4o", extra_body={"model": "deepseek-chat"}).status_code == 403
@@ -187,7 +187,7 @@ def test_a_banned_model_beside_the_one_that_is_asked_for_is_refused(world: Any) 
 
 
 def test_a_fallback_to_a_banned_model_is_refused(world: Any) -> None:
-    """The first target fails, the router turns to a model with a harmless name and a banned target."""
+    """The first target fails, and the router turns to a model with a harmless name and a banned target."""
     _, up, proxy = world
     before = len(up.seen)
     assert proxy.ask("eve", "falls", extra_headers={"x-fault": "status=500"}).status_code >= 400
@@ -293,7 +293,7 @@ def test_other_apis_come_too(world: Any) -> None:
 
 
 def test_without_stillwatch_bans_hold_and_good_models_go_on(tmp_path: Path) -> None:
-    """Bans hold, the rest is served, what happens meanwhile is told later, and a new start knows the bans."""
+    """Bans hold, the rest is served, exchanges are reported later, and a restarted process knows the bans."""
     with hooks(BAN) as h, Upstream() as up:
         with litellm(h, up, tmp_path / "l", STILLWATCH_QUEUE_BYTES="6000") as proxy:
             assert proxy.ask("kim", seed=501).status_code == 200
@@ -304,7 +304,7 @@ def test_without_stillwatch_bans_hold_and_good_models_go_on(tmp_path: Path) -> N
                 assert proxy.ask("kim", seed=502).status_code == 200
             assert proxy.ask("kim", "team-fast").status_code == 403
             unheard = proxy.ask("kim", "some/model-nobody-named-before")
-            assert unheard.status_code == 503  # nobody can say whether it is banned
+            assert unheard.status_code == 503  # nobody knows whether it is banned
             h.start_hooks()
             waited = len(found(h, lambda r: r["seed"] == 502))
             full = until(lambda: h.folder.gaps.exists() and h.folder.gaps.read_text(), what="the first gap")
@@ -316,7 +316,7 @@ def test_without_stillwatch_bans_hold_and_good_models_go_on(tmp_path: Path) -> N
             h.stop("hooks", 9)
             assert proxy.ask("kim", seed=503).status_code == 200
             time.sleep(0.1)
-        with litellm(h, up, tmp_path / "l") as proxy:  # both were down; the list lies in a file
+        with litellm(h, up, tmp_path / "l") as proxy:  # both were down; the list is in a file
             assert proxy.ask("kim", "team-fast").status_code == 403
             assert proxy.ask("kim", "gpt-4o").status_code == 200
             h.start_hooks()
@@ -328,7 +328,7 @@ def test_without_stillwatch_bans_hold_and_good_models_go_on(tmp_path: Path) -> N
 
 
 def test_the_forms_over_http(tmp_path: Path) -> None:
-    """No code of ours in LiteLLM's process: its own guardrail asks, its own logger tells."""
+    """No code of ours in LiteLLM's process: its own guardrail asks, and its own logger reports."""
     with hooks(BAN) as h, Upstream() as up, litellm(h, up, tmp_path / "l", callback=False) as proxy:
         assert proxy.ask("ned", seed=601).status_code == 200
         before = len(up.seen)

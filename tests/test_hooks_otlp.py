@@ -55,7 +55,7 @@ logs.shutdown()
 
 
 def test_the_sdk_sends_spans_and_their_words(tmp_path: Path) -> None:
-    """Half of the calls have their text in the span, half in a log event that travels in another request."""
+    """Half of the calls have their text in the span, half in a log event that arrives in another request."""
     wanted = (f"opentelemetry-sdk=={VERSION}", f"opentelemetry-exporter-otlp-proto-http=={VERSION}")
     python = environment(f"otlp-{VERSION}", *wanted) / "python"
     (tmp_path / "sender.py").write_text(SENDER)

@@ -1,4 +1,4 @@
-"""The pure parts of the hooks, with anything that can come in: taken apart or refused, never an error."""
+"""The pure parts of the hooks, with any input: parsed or refused, never an error."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ ANY_TEXT = st.text(alphabet=string.printable + "é\u202e\ud7ff", max_size=60)
 
 
 def status(call: Callable[[], object]) -> int:
-    """The status a call is refused with; 200 where it is not."""
+    """Return the status with which a call is refused; 200 if it is not."""
     try:
         call()
     except BadRequest as why:
@@ -92,7 +92,7 @@ def test_any_export_is_read_or_refused(body: bytes, kind: str) -> None:
 
 
 def field(number: int, raw: bytes, count: int = 1) -> bytes:
-    """A field of protobuf that holds bytes, so many times."""
+    """Return a field of protobuf that contains bytes, repeated this many times."""
     size, parts = len(raw), bytearray([number << 3 | 2])
     while size > 127:
         parts.append(size & 127 | 128)
@@ -171,7 +171,7 @@ def test_what_protobuf_holds_is_weighed_as_it_is_read(seed: int, junk: bytes) ->
 
 
 def test_decisions_do_not_wait_for_many_ended_answers() -> None:
-    """11 MB of Envoy's log held them up for 1.4 s."""
+    """11 MB of Envoy's log delayed them by 1.4 s."""
     line = b"stream=a-1 answer=- status=0 sent=0 events=- comes=- "
     taken: list[str] = []
     held = SimpleNamespace(let_go_stream=lambda hook, stream: taken.append(stream))
@@ -208,7 +208,7 @@ def test_an_id_by_content_is_the_same_whatever_the_order() -> None:
 
 
 def test_a_pause_of_the_process_does_not_pass_for_words_that_never_came(tmp_path: Path) -> None:
-    """They may have come meanwhile, and are read after the next look."""
+    """They may have arrived meanwhile, and are read after the next check."""
 
     async def wait_for_words(pause_s: float) -> list[list[str]]:
         loop = asyncio.get_running_loop()

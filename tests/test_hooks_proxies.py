@@ -1,4 +1,4 @@
-"""Real nginx and real Envoy ask the real hooks process, with the configurations that the package ships."""
+"""Real nginx and real Envoy ask the real hooks process, with the configurations in the package."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -53,7 +53,7 @@ def test_a_wrong_key_is_refused(world: Any) -> None:
 
 
 def test_a_client_cannot_name_its_own_account(world: Any) -> None:
-    """No header of ours counts when a client sends it, and it cannot open the door either."""
+    """A client's copy of our headers does not count, and cannot authenticate either."""
     _, h, up, client = world
     before = len(up.seen)
     assert ask(client, **{"x-stillwatch-account": "acct_other"}).status_code == 401
@@ -73,10 +73,10 @@ def test_a_banned_model_is_refused_where_it_can_be_seen(world: Any) -> None:
         assert found.json()["error"]["code"] == "model_banned"
         assert found.headers["x-stillwatch-code"] == "model_banned"
         assert len(up.seen) == before
-    else:  # it asks before there is a body: said so in docs/hooks.md
+    else:  # it asks before the body arrives: see docs/hooks.md
         assert found.status_code == 200
     path = client.post("/v1/engines/deepseek-r1/completions", json={"prompt": "x"}, headers=h.auth)
-    assert path.status_code == 403  # in the path both see it
+    assert path.status_code == 403  # both see it in the path
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_what_envoy_shows_is_captured(world: Any) -> None:
     ask(client, **h.auth, **{"user-agent": "harvester/1.0"})
     rows = until(lambda: [r for r in h.rows() if r["user_agent"] == "harvester/1.0"], what="the row")
     assert rows[0]["account"] == "acct_test"
-    assert ip_address(rows[0]["client_ip"])  # Envoy gives its own for a client on loopback
+    assert ip_address(rows[0]["client_ip"])  # Envoy uses its own address for a client on loopback
     assert (rows[0]["model"], rows[0]["outcome"], rows[0]["prompt_words"]) == ("gpt-4o", "unknown", 6)
     assert rows[0]["prompt"] is None
     refused = [r for r in h.rows() if r["rule"] == "ban:deepseek"]

@@ -1,4 +1,4 @@
-"""A partner, or a server of his, that is hostile: what is taken from him accuses nobody, and ends."""
+"""A hostile partner, or the partner's server: what it sends accuses nobody, and is read in finite time."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ CAMPAIGN = stix_id("campaign", SENDER, "case-1")
 
 
 def campaign_file(now_us: int = NOW_US, name: str = "one", **other: Any) -> list[dict[str, Any]]:
-    """What `export` writes, with one mark; `other`: what stands in the report."""
+    """Return what `export` writes, with one mark; `other`: the content of the report."""
     campaign = make_object("campaign", CAMPAIGN, SENDER, NOW_US, now_us, Tlp.GREEN, name=name)
     pattern = (
         f"[x-stillwatch-mark:kind = 'opening' AND x-stillwatch-mark:key = '{KEY.fingerprint}' "
@@ -74,11 +74,11 @@ def written(path: Path, objects: list[dict[str, Any]]) -> Path:
     return path
 
 
-# --- marks that fit everybody ---
+# --- marks that match everybody ---
 
 
 def log_of(path: Path, share: float) -> tuple[Path, int]:
-    """A log of 60 accounts, of whom a share sends one text again and again."""
+    """A log of 60 accounts, a share of which repeats one text."""
     crowd, marked = Crowd(7), round(60 * share)
     for k in range(60):
         for n in range(4):
@@ -90,7 +90,7 @@ def log_of(path: Path, share: float) -> tuple[Path, int]:
 
 
 def partner_of_text(first_us: int) -> Partner:
-    """A partner who tells of the marks of one text, and when he says that it began."""
+    """A partner that sends the marks of one text, and a start time for it."""
     found = matcher.marks_of(matcher_keys(), TEXT)
     marks = [
         (f"indicator--{kind}-{value}", indicator_of(kind, value, first_us))
@@ -111,7 +111,7 @@ def matcher_keys() -> tuple[int, int]:
 
 
 def found_in(path: Path) -> Hits:
-    """What a partner finds who says that his campaign began before any log did: no base rate speaks."""
+    """Return the matches for a partner whose campaign began before any log: no base rate applies."""
     return search(LogHistory([str(path)], KEY), partner_of_text(0))
 
 
@@ -171,7 +171,7 @@ def test_the_strictest_mark_holds_wherever_it_stands(tmp_path: Path, place: str)
     assert told.partners[0].tlp == "green"
 
 
-# --- a collection into which others write ---
+# --- a collection to which others write ---
 
 
 def name_in(file: dict[str, Any]) -> str:
@@ -200,7 +200,7 @@ def test_two_reports_on_one_campaign_are_two_files() -> None:
     assert set(files) == {CAMPAIGN, f"{CAMPAIGN}.{other}"}
 
 
-# --- a server without end ---
+# --- an endless answer ---
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def answer(now_us: int, **other: Any) -> list[dict[str, Any]]:
 
 
 def test_an_answer_says_its_date_and_its_key_and_is_none_of_tomorrow(tmp_path: Path) -> None:
-    """A file of last year that is sent again reads as one of last year; a name is what its sender chose."""
+    """An old file that is sent again reads as an old one; a name is its sender's choice."""
     file = written(tmp_path / "answer.json", answer(NOW_US))
     (back,) = read_sightings(file, KEY, NOW_US + DAY_US)
     assert f"under key {KEY.fingerprint}; of {timestamp(NOW_US)}" in sentence(back)

@@ -1,4 +1,4 @@
-"""The house stands: floors, names, front doors, and a light core."""
+"""The structure of the code base: layers, names, public modules, and a light core."""
 
 import ast
 import subprocess
@@ -83,7 +83,7 @@ SERVERS = {"fastapi", "uvicorn", "sqlalchemy", "stillwatch.console", "stillwatch
     ],
 )
 def test_a_process_of_the_gateway_loads_nothing_of_the_others(module: str, heavy: set[str]) -> None:
-    """Each starts soon and is small: what sketches and scans, shows pages or serves is another process's."""
+    """Each starts quickly and is small: another process does the sketches, scans, pages or serving."""
     code = f"import sys, stillwatch.gateway.{module}; print(*(set(sys.argv[1:]) & set(sys.modules)))"
     words = [sys.executable, "-c", code, *heavy]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.split() == []

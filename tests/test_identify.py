@@ -1,4 +1,4 @@
-"""Identification: copies under another name, strangers, versions, tokenizers, a library that was touched."""
+"""Identification: copies under another name, strangers, versions, tokenizers, an altered library."""
 
 import itertools
 import json
@@ -57,9 +57,9 @@ def test_strangers_pass_a_threshold_as_often_as_it_says() -> None:
     fresh = rng.normal(size=40_000)
     for alpha in (0.01, 0.05, 0.2):
         at = _threshold(null, alpha)
-        assert (null > at).sum() == int(alpha * 400) - 1  # the rank of what passes is at most alpha
+        assert (null > at).sum() == int(alpha * 400) - 1  # the rank of a passing value is at most alpha
         assert np.mean(fresh > at) <= alpha * 1.8
-    assert _threshold(np.array([1.0, 3.0, 2.0]), 0.01) == 3.0  # too few: more than any of them
+    assert _threshold(np.array([1.0, 3.0, 2.0]), 0.01) == 3.0  # too few: the maximum
 
 
 def test_scores_are_what_the_definition_gives() -> None:
@@ -88,7 +88,7 @@ def test_a_library_too_small_says_so(pool: Pool, known: dict[str, Reference]) ->
 
 
 def swapped(pairs: list[tuple[str, str]]) -> float:
-    """The exact p: every way to swap the answers of each prompt."""
+    """The exact p-value: every way to swap the answers of each prompt."""
     kernel = kernel_of(pairs)
     signs = np.array(list(itertools.product([-1.0, 1.0], repeat=len(pairs))))
     all_of_them = ((signs @ kernel) * signs).sum(axis=1)
@@ -257,7 +257,7 @@ def test_an_endpoint_is_asked_the_librarys_prompts(tmp_path: Path, library: Path
         assert len(seen.bodies) == 50
         again = RUN.invoke(app, ["identify", url, *common, "--json"])
         assert json.loads(again.output) == told
-        assert len(seen.bodies) == 50  # what was answered is not asked again
+        assert len(seen.bodies) == 50  # answered prompts are not sent again
 
 
 @pytest.mark.slow
@@ -271,7 +271,7 @@ def test_anothers_endpoint_needs_consent(tmp_path: Path, library: Path) -> None:
 
 @pytest.mark.slow
 def test_a_ban_is_judged_by_who_answers(tmp_path: Path) -> None:
-    """References under names that the lineage table knows: the copy of one is denied by its family."""
+    """References with names from the lineage table: a copy that denies one is exposed by its family."""
     names = [
         "deepseek-v3",
         "gpt-4o",
@@ -315,7 +315,7 @@ def test_outputs_of_several_models_want_a_name(tmp_path: Path, pool: Pool, libra
 
 
 def mislabelled(known: dict[str, Reference]) -> dict[str, Reference]:
-    """One of two copies called a kin of its own: a wrong label among thirty."""
+    """One of two copies is labelled as its own family: a wrong label among thirty."""
     return known | {"m05": Reference("m05", "wrong", "", 60, "")}
 
 
@@ -345,12 +345,12 @@ def test_no_more_than_a_share_is_set_aside() -> None:
     for one in range(0, 12, 2):  # six wrong pairs of thirty
         table[one, one + 1] = table[one + 1, one] = 2.0
     assert len(doubted_kins(table, kindred)) == 3
-    assert len(doubted_kins(table, np.full(60, np.nan))) == 3  # nobody shows what kin look like: the fence
+    assert len(doubted_kins(table, np.full(60, np.nan))) == 3  # without examples of kin: the fence
 
 
 @pytest.mark.slow
 def test_kin_by_weights_goes_before_names_and_a_ban_follows_it(tmp_path: Path, pool: Pool) -> None:
-    """`mystery` has DeepSeek's weights, which its name does not say."""
+    """`mystery` has DeepSeek's weights, which its name does not show."""
     names = [m.name for m in REFERENCES]
     add(tmp_path / "known", pool.of(names), {m.name: m.line for m in REFERENCES})
     kin = tmp_path / "kin.toml"
@@ -371,11 +371,11 @@ def test_kin_by_weights_goes_before_names_and_a_ban_follows_it(tmp_path: Path, p
     assert "says no model's kin" in RUN.invoke(app, ["identify", *said]).output
 
 
-# --- suspects that hide, and innocents that are framed ---
+# --- suspects that hide, and framed innocents ---
 
 
 def odd_answers(kind: str, pool: Pool, at: int, draw: Random) -> str:
-    """What a suspect says that wants to be named after `m03`, or after nobody: of one prompt."""
+    """Return a suspect's answer to one prompt; the suspect wants to be named after `m03`, or after nobody."""
     said = pool.answers["m03"][pool.prompts[at]][0].split()
     noise = [" ".join("".join(draw.choices("bcdfghjklmnpqrstvwxz", k=6)) for _ in range(40))]
     how, _, number = kind.partition(" ")

@@ -1,4 +1,4 @@
-"""Indicators: told to a partner without showing anything, looked for there, answered, and taken back in."""
+"""Indicators: sent to a partner without disclosing anything, searched for there, answered, and read back."""
 
 import contextlib
 import json
@@ -59,7 +59,7 @@ def told(alpha: Provider) -> tuple[Indicator, ...]:
 
 
 def case_of(one: Provider, **other: Any) -> Alert:
-    """An alert as it would be of this provider's pool; a fold is not needed for what is tested here."""
+    """Return an alert about this provider's pool; these tests need no case."""
     return alert(one.pool[0], accounts=one.pool, members=len(one.pool), **other)
 
 
@@ -97,7 +97,7 @@ def test_what_only_the_campaign_shares_becomes_an_indicator(
 
 
 def test_accounts_of_a_case_judged_true_hold_nothing_back(alpha: Provider) -> None:
-    """One campaign in two cases: to each the other's accounts are no honest people who say the same."""
+    """One campaign in two cases: neither counts the other's accounts as honest ones with its text."""
     mine, others = alpha.pool[:5], alpha.pool[5:]
     history = LogHistory([alpha.log], KEY)
     alone = {(one.kind, one.value) for one in gather(history, alpha.pool)}
@@ -110,7 +110,7 @@ def test_accounts_of_a_case_judged_true_hold_nothing_back(alpha: Provider) -> No
 
 
 def test_nobody_s_own_text_becomes_an_indicator(alpha: Provider, tmp_path: Path) -> None:
-    """Honest people share nothing that few others have; of one account only what it says 20 times."""
+    """Honest people share nothing rare; of a single account, only what it sends 20 times."""
     with pytest.raises(IndicatorError, match="share nothing"):
         gather(
             LogHistory([alpha.log], KEY), alpha.people[:10], (IndicatorKind.QUESTION, IndicatorKind.SYSTEM)
@@ -138,7 +138,7 @@ def test_another_key_gives_other_values(alpha: Provider, told: tuple[Indicator, 
     others = gather(LogHistory([alpha.log], OTHER), alpha.pool)
     whole = [
         one.kind for one in told if one.kind is not IndicatorKind.WORDING
-    ]  # which phrases are kept, the key says
+    ]  # the key decides which shingles are kept
     assert [one.kind for one in others if one.kind is not IndicatorKind.WORDING] == whole
     assert {one.value for one in told}.isdisjoint(one.value for one in others)
 
@@ -207,7 +207,7 @@ def test_a_second_export_updates_the_first(alpha: Provider, told: tuple[Indicato
 
 
 def canaries(*providers: Provider) -> list[bytes]:
-    """What must not be in what leaves: words of prompts, names, addresses, payments, domains."""
+    """Return what must not be exported: words of prompts, names, addresses, payments, domains."""
     found: set[str] = set()
     for one in providers:
         for prompt in one.table["prompt"].to_pylist():
@@ -345,7 +345,7 @@ def test_two_phrases_must_stand_in_one_prompt(alpha: Provider, beta: Provider) -
 
 
 def test_one_exchange_among_many_names_nobody(alpha: Provider, tmp_path: Path) -> None:
-    """A person who once sent what a campaign sends is no part of it; one who hides it among others is."""
+    """A person who once sent a campaign's text is no part of it; an account that hides it among others is."""
     told = gather(LogHistory([alpha.log], KEY), alpha.pool)
     crowd = Crowd(5)
     for account, marked, rows in (("once", 1, 30), ("lost", 2, 200), ("hides", 6, 200), ("alone", 1, 1)):
@@ -372,7 +372,7 @@ def partner_of(indicators: tuple[Indicator, ...]) -> Partner:
 
 
 def test_the_base_rate_is_what_was_there_before(beta: Provider, told: tuple[Indicator, ...]) -> None:
-    """Where the sender's campaign began after ours, ours were there before: that many are no news."""
+    """If the sender's campaign began after ours, our accounts were first: those are no news."""
     later = tuple(replace(one, first_us=START_US + 9 * DAY_US) for one in told)
     hits = search(LogHistory([beta.log], KEY), partner_of(later))
     assert hits.chance.before == len(beta.pool)
@@ -388,7 +388,7 @@ def test_the_base_rate_is_what_was_there_before(beta: Provider, told: tuple[Indi
 
 
 def segments(one: Provider, key: bytes, folder: Path, keep_text: bool = False) -> Path:
-    """The log as a gateway keeps it."""
+    """Return the log as a gateway stores it."""
     folder.mkdir()
     (batch,) = one.table.combine_chunks().to_batches()
     made = sketch_batch(batch, Sketcher(key), keep_text)
@@ -421,7 +421,7 @@ def test_under_another_key_only_kept_texts_can_be_compared(
 
 
 def changed(file: Path, change: Callable[[dict[str, Any]], object], key: IndicatorKey = KEY) -> Path:
-    """A file in which something was changed before it was sealed: the sender itself is at fault."""
+    """Return a file that was changed before it was sealed: the sender itself is at fault."""
     objects = json.loads(file.read_bytes())["objects"]
     for one in objects:
         change(one)
@@ -574,7 +574,7 @@ JSON = st.recursive(
 
 
 def tried(data: st.DataObject, path: Path, objects: list[dict[str, Any]]) -> None:
-    """One property of one object is anything: the file is read or refused."""
+    """One property of one object is arbitrary: the file is read or refused."""
     one = data.draw(st.sampled_from(objects))
     name = data.draw(st.sampled_from([*one.keys(), "revoked", "modified", "extensions"]))
     one[name] = data.draw(JSON)

@@ -1,4 +1,4 @@
-"""What a gateway keeps for partners' keys: from the key on, exact, bounded, never in the recorder's way."""
+"""Stored indicators under partners' keys: from the key on, exact, bounded, never delaying the recorder."""
 
 import os
 import time
@@ -100,7 +100,7 @@ def test_hours_are_put_together_and_let_go(folder: Path, key: IndicatorKey, beta
     assert found is not None
     shelf.tidy(NOW + HOUR, 30)
     assert [path.name for path in sorted(found.rglob("*.parquet"))] == ["0000000001-0000000004.parquet"]
-    shelf.put(5, parts[0], NOW)  # late, into an hour that was put together
+    shelf.put(5, parts[0], NOW)  # late, for an hour that is already merged
     shelf.tidy(NOW + HOUR, 30)
     assert [path.name for path in sorted(found.rglob("*.parquet"))] == ["0000000001-0000000005.parquet"]
     assert len(set(ids(found, key))) == beta.table.num_rows
@@ -156,7 +156,7 @@ def test_a_key_that_is_placed_or_taken_away_counts_at_once(
 
 @pytest.mark.slow
 def test_a_gateway_that_shares_answers_a_partner(tmp_path: Path, beta: Provider) -> None:
-    """The whole way: a real gateway serves, keeps no text, and finds what a partner tells of."""
+    """End to end: a real gateway serves, keeps no text, and finds a partner's campaign."""
     key = create(tmp_path / "k")
     alpha = provider(tmp_path / "alpha", "alpha", 1)
     with Upstream() as up, gateway(up.url, account="acct_drain") as g:

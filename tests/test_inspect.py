@@ -1,4 +1,4 @@
-"""`stillwatch inspect`: what a log has and lacks, and logs that come by a pipe."""
+"""`stillwatch inspect`: what a log contains and lacks, and logs that arrive through a pipe."""
 
 import io
 import json

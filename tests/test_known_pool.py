@@ -1,4 +1,4 @@
-"""Known pools: which exchanges ask an item, whether a set is dealt or chosen from, and what a scan says."""
+"""Known pools: exchanges that use an item, whether a set is dealt or chosen from, and a scan's statements."""
 
 import gzip
 import json
@@ -50,7 +50,7 @@ def test_an_item_is_found_bare_and_in_any_wrapper() -> None:
     wrapped = [f"{sentence(rng, 9)}:\n\n{text.upper()} -- {sentence(rng, 5)}" for text in texts]
     found = items_asked(pool, wrapped)
     assert (found == bare).mean() > 0.9
-    assert set(found[found != bare]) <= {-1}  # missed perhaps, never mistaken
+    assert set(found[found != bare]) <= {-1}  # may be missed, never confused
 
 
 def test_other_texts_ask_nothing_even_in_the_set_s_own_template() -> None:
@@ -68,7 +68,7 @@ def test_items_that_differ_in_numbers_are_one_and_short_texts_are_none() -> None
 
 
 def test_part_of_an_item_is_another_text() -> None:
-    """A text that lacks one of the item's first phrases does not hold the item."""
+    """A text without one of the item's first shingles does not contain the item."""
     texts = items()
     pool = sketch_pool(texts, SKETCHER, "set")
     halves = [" ".join(text.split()[: len(text.split()) // 2]) for text in texts]
@@ -224,7 +224,7 @@ def test_a_queue_with_a_few_repeats_is_still_one_and_one_with_replacement_is_non
 
 
 def test_people_who_each_keep_to_a_part_of_their_own_look_like_a_queue() -> None:
-    """Why a lead needs content that does not cling to its accounts, besides the cover."""
+    """Why a lead needs content that does not depend on its accounts, besides the cover."""
     rng = np.random.default_rng(9)
     parts = np.arange(PEOPLE * 60).reshape(PEOPLE, -1)
     own = [rng.choice(part, EACH, replace=False) for part in parts]
@@ -252,7 +252,7 @@ def users(
     texts: list[str],
     columns: Callable[[int], dict[str, object]] = lambda _: {},
 ) -> tuple[Crowd, set[str]]:
-    """Strangers, and accounts that ask items of a set, with habits and a wrapper of their own."""
+    """Strangers, and accounts that send items of a set, with their own habits and wrapper."""
     crowd = Crowd(seed)
     rng = random.Random(seed + 1)
     for _ in range(80):
@@ -287,7 +287,7 @@ def each_its_own_part(rng: random.Random) -> Iterator[list[int]]:
 
 
 def by_subject(seed: int = 3) -> list[str]:
-    """A set whose parts each have words of their own."""
+    """A set whose parts have different words."""
     rng = random.Random(seed)
     return [
         " ".join(rng.choices(words(500 + k * USERS // ITEMS, 40), k=rng.randint(12, 30)))

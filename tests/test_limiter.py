@@ -1,4 +1,4 @@
-"""One limiter: of any requests at once, over workers and midnight, one answer at most passes an allowance."""
+"""One limiter: over simultaneous requests, workers and midnight, at most one answer exceeds an allowance."""
 
 import heapq
 import os
@@ -28,9 +28,9 @@ LONGEST = 9_000
 
 
 def admitted(budgets: list[Budgets], asks: list[tuple[int, int, int, int]]) -> dict[int, int]:
-    """Tokens by the day on which they came, of requests (time, worker, what it brings, how long it takes).
+    """Return the tokens per day of arrival, for requests (time, worker, tokens, duration).
 
-    Each is asked for as the gateway does it: hold, look at the rest, let go where it is refused.
+    Each is requested as in the gateway: reserve, check the rest, release if it is refused.
     """
     came: dict[int, int] = {}
     running: list[tuple[int, int, int, int]] = []
@@ -94,7 +94,7 @@ def test_a_file_of_budgets_has_blocks_for_the_accounts_that_are_there(tmp_path: 
         return file.stat().st_blocks // 2
 
     assert kb() <= 16
-    assert one.spent(40_000, 5).output_tokens_day == 0  # of an account that nobody wrote of
+    assert one.spent(40_000, 5).output_tokens_day == 0  # an account without entries
     assert kb() <= 16
     one.add(one.place("acct_9", 9), 5, 1, 70)
     assert kb() <= 210
@@ -136,7 +136,7 @@ def test_where_the_disk_is_full_an_account_is_counted_by_each_worker(
     one.add(late, 5, 1, 70)
     assert one.spent(late, 5).output_tokens_day == 70
     monkeypatch.undo()
-    assert one.place("late", 5_000) == late  # what it has spent is there
+    assert one.place("late", 5_000) == late  # its spending is there
 
 
 def test_retry_after_says_when_an_answer_has_come_or_when_the_day_is_over() -> None:
@@ -165,7 +165,7 @@ def test_what_an_answer_may_bring_is_what_its_api_obeys() -> None:
     chat = "/v1/chat/completions"
     assert most(chat, '{"max_tokens": 7}') == 7
     assert most(chat, '{"max_tokens": 700, "max_completion_tokens": 7}') == 700
-    assert most(chat, '{"max_output_tokens": 7}') is None  # of another API: nobody obeys it here
+    assert most(chat, '{"max_output_tokens": 7}') is None  # from another API: ignored here
     assert most(chat, '{"max_tokens": -1}') is most(chat, '{"max_tokens": "7"}') is None
     assert most("/v1/responses", '{"max_output_tokens": 7, "max_tokens": 1}') == 7
     assert most("/v1beta/models/x:generateContent", '{"generationConfig": {"maxOutputTokens": 7}}') == 7
@@ -230,7 +230,7 @@ def test_a_set_is_used_up_alone() -> None:
         assert codes == [200, 429, 429, 200]
 
 
-# --- what a log teaches ----------------------------------------------------------------------------------
+# --- rules that a log suggests ----------------------------------------------------------------------------
 
 
 def test_no_account_teaches_itself_more_than_the_ceiling() -> None:
@@ -250,7 +250,7 @@ def test_the_range_meters_as_the_gateway_does() -> None:
     while not watch.refuses("a", 5):
         watch.answered("a", 5, 4_000)
         took += 1
-    assert took == 3  # all at once: each holds what it may bring
+    assert took == 3  # all at once: each reserves what it may bring
     assert watch.refuses("a", DAY_US - 1)
     assert not watch.refuses("a", DAY_US + 1)
 
@@ -268,7 +268,7 @@ def test_answers_at_once_hold_and_then_settle() -> None:
 
 @pytest.mark.slow
 def test_a_stream_in_one_piece_holds_too() -> None:
-    """An upstream may send thousands of tokens in one event: they are known when it has ended."""
+    """An upstream may send thousands of tokens in one event: they are known only at its end."""
     chunk = b'data: {"model":"m","choices":[{"delta":{"content":"x"}}]}\n\n'
     last = b'data: {"model":"m","choices":[],"usage":{"completion_tokens":9000}}\n\ndata: [DONE]\n\n'
     body = {"model": "m", "messages": [], "stream": True}

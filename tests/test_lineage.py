@@ -1,4 +1,4 @@
-"""Names are resolved by their words, disguises are folded, innocents left alone; the table keeps its word."""
+"""Names are resolved by their words, disguises are recognised, innocents left alone; the table is valid."""
 
 import re
 import string

@@ -1,4 +1,4 @@
-"""A ban of DeepSeek by lineage on LiteLLM's public catalogue, against an oracle that knows no table."""
+"""A ban of DeepSeek by lineage on LiteLLM's public catalogue, compared with an oracle without a table."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whose weights: what is seen through, what is not shown, what cannot be judged; and the kin file."""
+"""Whose weights: changes that are recognised, what is not shown, what cannot be judged; and the kin file."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_a_fine_tune_at_half_precision_is_kin(tmp_path: Path, make, dtype: str) 
 
 
 def reordered(tensors: Tensors) -> Tensors:
-    """Units in another order, scaled, and turned in sign: the function is the same."""
+    """Units reordered, scaled, and inverted in sign: the function is the same."""
     draw, made = np.random.default_rng(8), dict(tensors)
     for k in range(LAYERS):
         at = f"model.layers.{k}.mlp."
@@ -66,7 +66,7 @@ def reordered(tensors: Tensors) -> Tensors:
 
 
 def turned(tensors: Tensors) -> Tensors:
-    """The stream's axes turned, the norms' scales folded away: the function is the same."""
+    """The stream's axes rotated, the norms' scales merged into weights: the function is the same."""
     turn = np.linalg.qr(np.random.default_rng(9).normal(size=(HIDDEN, HIDDEN)))[0]
     made = dict(tensors)
     made["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"] @ turn
@@ -196,7 +196,7 @@ def test_what_only_turned_axes_show_makes_no_kin(tmp_path: Path) -> None:
 
 
 def raw(folder: Path, head: object, content: bytes = b"") -> Path:
-    """A folder whose safetensors file has this header and these bytes."""
+    """Write a folder whose safetensors file has this header and these bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     text = head if isinstance(head, bytes) else json.dumps(head).encode()
     (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + content)

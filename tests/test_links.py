@@ -1,4 +1,4 @@
-"""What a request only names by an address: seen in every API's shape, and counted as unread."""
+"""Content that a request refers to only by an address: found in every API's form, and counted as unread."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ NEITHER: list[dict[str, Any]] = [
     gemini(fileUri="https://generativelanguage.googleapis.com/v1beta/files/abc", mimeType="text/plain"),
     gemini(fileUri="files/abc", mimeType="text/plain"),
     user({"type": "file_url", "file_url": "file-abc"}),
-    # what a client sends back of earlier answers
+    # parts of earlier answers that a client sends back
     {"input": [{"type": "message", "role": "assistant", "content": [
         {"type": "output_text", "text": "x", "annotations": [{"type": "url_citation", "url": AT}]}]}]},
     {"input": [{"type": "web_search_call", "action": {"type": "open_page", "url": AT}}]},

@@ -1,4 +1,4 @@
-"""A live scan finds what one scan of the whole finds, in any pieces and through restarts; and followers."""
+"""A live scan finds what one scan of the whole log finds, in any pieces, through restarts; and followers."""
 
 import copy
 import errno
@@ -50,7 +50,7 @@ DAY_US = 24 * HOUR_US
 
 
 def sketched(table: pa.Table) -> pa.Table:
-    """In order of time."""
+    """Return a log's rows in order of time."""
     return pa.Table.from_batches([sketch_batch(b, SKETCHER) for b in table.sort_by("time").to_batches()])
 
 
@@ -85,9 +85,10 @@ def replayed(
     seed: int = 0,
     path: Path | None = None,
 ) -> tuple[ScanResult, LiveScan]:
-    """In pieces that end at these times, each shuffled and dealt in batches; with `path` through restarts.
+    """Scan in pieces that end at these times, each shuffled and dealt in batches; with `path` through
+    restarts.
 
-    What is seldom read lies in files, and the states' rows in one file or apart.
+    Rarely read data is in files, and the states' rows in one file or separately.
     """
     rng = np.random.default_rng(seed)
     keep = Keep(exchanges=4_000)
@@ -128,7 +129,7 @@ def whole(log: pa.Table, world: Scene) -> ScanResult:
 
 
 def some_hours(table: pa.Table, many: int, seed: int) -> list[int]:
-    """Ends of pieces of random size, most of them in mid-hour; the last is after all of it."""
+    """Return ends of pieces of random size, most of them in mid-hour; the last is after all rows."""
     rng = random.Random(seed)
     first, end = int(times(table)[0]), hour_after(table)
     return [*sorted(rng.randrange(first, end) for _ in range(many - 1)), end]
@@ -202,7 +203,7 @@ def test_what_comes_late_is_looked_at_as_if_it_had_come_in_time(
     live.tick(hour_after(log), hour_after(log))
     live.add(log.filter(pa.array(late)))
     known = live.tick(hour_after(log) + 1, hour_after(log))
-    assert known.scanned.exchanges < len(log)  # not at once: looks are dear
+    assert known.scanned.exchanges < len(log)  # not at once: evaluations are expensive
     known = live.tick(hour_after(log) + HOUR_US, hour_after(log))
     assert live.too_late == 0
     assert texts(known) == texts(whole)
@@ -228,8 +229,8 @@ def test_what_comes_later_than_looks_are_kept_for_is_kept_and_counted(log: pa.Ta
 
 
 def with_followers() -> tuple[Scene, list[str], str]:
-    """A pool; after its alarm an account of the same hand, a bystander who had the wording first, and an
-    honest one who tries the template twice among much else."""
+    """A pool; after its alarm an account of the same operator, a bystander who had the wording first, and an
+    honest one that tries the template twice among much else."""
     crowd = Crowd(5)
     honest(crowd, 300, 10.0)
     rng = crowd.rng
@@ -292,7 +293,7 @@ def test_a_follower_is_named_with_its_third_exchange_and_nobody_else_is(
     assert "newcomer" not in known.campaigns[0].accounts  # provisional
     later = START_US + 201 * HOUR_US
     known = live.tick(later, later)
-    assert "newcomer" in known.campaigns[0].accounts  # the full look's own rule agrees
+    assert "newcomer" in known.campaigns[0].accounts  # the full evaluation's own rule agrees
     assert not {"bystander", "tries"} & set(known.campaigns[0].accounts)
     assert known.followers == ()
 
@@ -312,7 +313,7 @@ def test_the_id_of_a_campaign_outlives_its_growth(log: pa.Table, world: Scene) -
 
 @pytest.fixture(scope="module")
 def customers() -> tuple[set[str], pa.Table, pa.Table]:
-    """Customers of one program, who are a lead from their first days on, among honest people."""
+    """Customers of one program, a lead from their first days on, among honest people."""
     crowd = Crowd(13)
     honest(crowd, 300, 14.0)
     theirs = release(crowd, 60, 1.0, "notequiz/1.0", own=False)
@@ -360,7 +361,7 @@ def test_the_id_of_a_lead_stays_when_the_accounts_of_its_first_look_are_forgotte
         sizes += [frozenset(lead.accounts) for lead in found]
     (alarm,) = (a for a in live._states[-1].alarms if a.first_account in theirs)
     assert len(sizes) >= 5
-    assert any(alarm.first_account not in names for names in sizes)  # it is gone, and the id stays
+    assert any(alarm.first_account not in names for names in sizes)  # that account left, and the id stays
     assert len(ids) == 1
 
 
@@ -368,7 +369,7 @@ def test_the_id_of_a_lead_stays_when_the_accounts_of_its_first_look_are_forgotte
 def test_a_follower_is_followed_when_the_oldest_have_to_go(
     followed: tuple[Scene, pa.Table, LiveScan],
 ) -> None:
-    """Accounts get other numbers then; whoever had taken up the stock before the cut is named after it."""
+    """Accounts then get other numbers; one that had taken up the wording before the cut is still named."""
     _, table, live = followed
     live = copy.deepcopy(live)
     rest = between(table, START_US + 200 * HOUR_US, START_US + 201 * HOUR_US)
@@ -381,7 +382,7 @@ def test_a_follower_is_followed_when_the_oldest_have_to_go(
     assert (follower.account, follower.exchanges) == ("newcomer", 6)
 
 
-# --- what is kept, and let go -----------------------------------------------------------------------------
+# --- kept and dropped exchanges ---------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -415,7 +416,7 @@ def test_no_more_exchanges_are_kept_than_told(log: pa.Table, world: Scene) -> No
 def test_an_hour_that_brings_more_than_is_kept_does_not_grow_until_it_is_over(
     log: pa.Table, world: Scene
 ) -> None:
-    """And it is no reason to see nothing: followers are named on, looks go on."""
+    """It is no reason to stop: followers are still named, and evaluations continue."""
     live = LiveScan(OPTIONS, accounts=world.accounts, keep=Keep(exchanges=2000))
     most = 0
     for batch in log.to_batches(max_chunksize=300):
@@ -430,7 +431,7 @@ def test_an_hour_that_brings_more_than_is_kept_does_not_grow_until_it_is_over(
 def test_a_merge_that_was_broken_off_is_said_and_nothing_is_made_of_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Columns are moved one by one: whoever interrupts that must not go on with half of the exchanges."""
+    """Columns are moved one by one: an interruption must not leave half of the exchanges."""
     kept = KeptLog(SKETCHER)
     (first, second) = (between(STEADY, START_US + k * DAY_US, START_US + (k + 1) * DAY_US) for k in (0, 1))
     for batch in first.to_batches():
@@ -484,7 +485,7 @@ def test_a_kept_log_is_the_log_of_what_it_keeps(
         if data.draw(st.booleans()):
             kept.merged()
         if data.draw(st.booleans()):
-            kept.store(folder)  # and what is stored later goes on from it
+            kept.store(folder)  # later data is stored after it
     before = START_US + forget * HOUR_US
     kept.forget(before)
     found = kept.merged()
@@ -526,7 +527,7 @@ def test_nothing_yet_is_a_result() -> None:
 def test_a_clock_that_stood_ahead_blinds_nobody_once_it_is_put_right(
     log: pa.Table, world: Scene, whole: ScanResult, days_ahead: int, tmp_path: Path
 ) -> None:
-    """For as many days as it stood ahead all that came was late, or not kept, and nothing was found."""
+    """For as many days as it was ahead, all new exchanges were late, or not kept, and nothing was found."""
     live = LiveScan(OPTIONS, accounts=world.accounts)
     wrong, end = START_US + 3 * DAY_US, hour_after(log)
     live.add(between(log, 0, wrong))
@@ -538,13 +539,13 @@ def test_a_clock_that_stood_ahead_blinds_nobody_once_it_is_put_right(
     live.tick(wrong + HOUR_US, wrong + HOUR_US)
     live.add(between(log, wrong + HOUR_US, end))
     result = live.tick(end, end)
-    if days_ahead == 60:  # what was before is forgotten, and that is said
+    if days_ahead == 60:  # earlier data is forgotten, and that is reported
         assert live.exchanges == len(between(log, wrong + HOUR_US, end))
         assert result.window is not None
         assert result.window.short
         assert live.window.dropped == len(
             between(log, wrong, wrong + HOUR_US)
-        )  # came before it was put right
+        )  # arrived before the clock was corrected
     else:
         assert texts(result) == texts(whole)
     assert live.too_late == 0
@@ -555,7 +556,7 @@ def test_a_clock_that_stood_ahead_blinds_nobody_once_it_is_put_right(
 
 @pytest.mark.slow
 def test_a_state_with_any_bits_turned_is_taken_up_or_refused(tmp_path: Path) -> None:
-    """One that broke the detector otherwise broke it at each start: it was never set aside."""
+    """Otherwise an exchange that broke the detector broke it at each start, and was never set aside."""
     path, rng = tmp_path / "live.npz", random.Random(7)
     live = in_files(40)
     live.tick(hour_after(STEADY), hour_after(STEADY))
@@ -600,7 +601,7 @@ def test_a_state_is_whole_or_refused(log: pa.Table, tmp_path: Path) -> None:
 
 
 def in_files(many: int) -> LiveScan:
-    """A scan of some exchanges, three quarters of which memory does not hold whole."""
+    """A scan of some exchanges, three quarters of which do not fit into memory."""
     live = LiveScan(OPTIONS, keep=Keep(exchanges=many))
     live.add(STEADY.slice(0, many))
     return live
@@ -609,13 +610,13 @@ def in_files(many: int) -> LiveScan:
 def test_a_state_with_its_rows_apart_is_whole_or_refused(tmp_path: Path) -> None:
     path, rows = tmp_path / "live.npz", tmp_path / "live.rows"
     live = in_files(40)
-    live.save(path)  # as a version before this one wrote it: it is taken up
+    live.save(path)  # as an earlier version wrote it: it is still read
     live = LiveScan.load(path, OPTIONS, keep=live.keep)
     live.save(path, rows_apart=True)
     (first,) = rows.iterdir()
     live.add(STEADY.slice(40, 4))
     live.save(path, rows_apart=True)
-    assert first in list(rows.iterdir())  # what is stored is not written again
+    assert first in list(rows.iterdir())  # stored data is not written again
     assert len(list(rows.iterdir())) == 2
     again = LiveScan.load(path, OPTIONS, keep=live.keep)
     for name, column in live._kept.arrays().items():
@@ -670,7 +671,7 @@ while True:
 
 
 def newest_us(live: LiveScan) -> int:
-    """When the last of the exchanges that are kept was."""
+    """Return the time of the last exchange that is kept."""
     return int(live._kept.merged()["ts_us"][-1])
 
 
@@ -698,7 +699,7 @@ def test_where_the_disk_is_full_the_oldest_go_and_it_is_said_until_there_is_room
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     live = in_files(400)
-    hour = START_US + 400 * HOUR_US  # all of it is before
+    hour = START_US + 400 * HOUR_US  # all of it lies before
     assert live.tick(hour, hour).window is None
     disk = os.statvfs_result((4096, 4096, 1000, 10, 10, 0, 0, 0, 0, 255))
     monkeypatch.setattr("os.fstatvfs", lambda _: disk)
@@ -710,14 +711,14 @@ def test_where_the_disk_is_full_the_oldest_go_and_it_is_said_until_there_is_room
     assert 100 <= live.exchanges < 400
     newest = build(STEADY.slice(0, 480).to_batches(), SKETCHER)["id"][-live.exchanges :]
     np.testing.assert_array_equal(live._kept.log["id"], newest)
-    live.add(STEADY.slice(480, 60))  # it goes on with what memory holds
+    live.add(STEADY.slice(480, 60))  # it continues with what memory holds
     known = live.tick(hour + HOUR_US, hour + HOUR_US)
     assert known.scanned.exchanges == live.exchanges >= 100
     held = live.exchanges
     monkeypatch.undo()
     live.add(STEADY.slice(540, 80))
     assert live.tick(hour + 2 * HOUR_US, hour + 2 * HOUR_US).scanned.exchanges == held + 80
-    assert live.short_of_disk  # until what was let go is beyond what is needed
+    assert live.short_of_disk  # until the dropped part is older than what is needed
 
 
 @pytest.mark.slow
@@ -787,7 +788,7 @@ def test_what_is_carried_means_the_same_in_a_log_with_other_codes(
     assert stored == CarriedScan(alarms=told, owner=owner)
     again = there.saved(there.alarms(stored.alarms, stored.owner))
     assert again == (told, owner)
-    before = json.loads(msgspec.json.encode(told))  # by a version that did not keep what was tested
+    before = json.loads(msgspec.json.encode(told))  # by a version that did not store the tested counts
     for one in before:
         del one["tested"]
     old = msgspec.json.decode(json.dumps(before), type=tuple[SavedAlarm, ...])
@@ -802,11 +803,11 @@ def test_a_segment_that_was_written_can_be_added(tmp_path: Path, log: pa.Table) 
     assert (live.exchanges, live.duplicates) == (300, 300)
 
 
-# --- what cannot be seen is said --------------------------------------------------------------------------
+# --- what cannot be seen is reported ----------------------------------------------------------------------
 
 
 def steady(days: int, an_hour: int = 2) -> pa.Table:
-    """Exchanges of every hour, of accounts that have nothing to do with each other."""
+    """Exchanges of every hour, from unrelated accounts."""
     crowd = Crowd(7)
     rng = crowd.rng
     for hour in range(days * 24):
@@ -820,7 +821,7 @@ BRIEF = replace(OPTIONS, every_account=False)
 
 
 def watched_daily(live: LiveScan, table: pa.Table, days: int, first: int = 1) -> ScanResult:
-    """The result after so many days, each looked at when it is over."""
+    """Return the result after this many days, each evaluated at its end."""
     known, since = None, START_US + (first - 1) * DAY_US
     for day in range(first, days + 1):
         until = START_US + day * DAY_US
@@ -852,7 +853,7 @@ def test_a_memory_that_is_shorter_than_the_window_says_what_cannot_be_seen(tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize("days", [1, 9, 13])
 def test_a_memory_that_holds_what_the_rules_need_says_nothing(days: int) -> None:
-    """A new gateway has not seen ten days either, and nothing of them is missing."""
+    """A new gateway has not seen ten days either, but no exchange of them is missing."""
     known = watched_daily(LiveScan(BRIEF, keep=Keep(days=11)), STEADY, days)
     assert known.window is None
     assert not any("emory" in said for said in known.cannot_claim)
@@ -869,7 +870,7 @@ def test_between_one_window_and_two_only_what_is_new_is_in_doubt() -> None:
 
 @pytest.mark.slow
 def test_a_flood_that_pushes_the_past_out_is_said_until_memory_has_grown_back() -> None:
-    """One hour of it, more than memory holds: also that hour was let go before it was evaluated."""
+    """One hour of it exceeds memory: that hour too was dropped before it was evaluated."""
     crowd = Crowd(8)
     for k in range(1500):
         crowd.says("flood", 2 * 24 + k / 1500, "go")
@@ -898,7 +899,7 @@ def test_what_comes_older_than_memory_is_counted_for_as_long_as_it_matters() -> 
     assert "used for nothing" in watched_daily(live, punctual, 6, 6).cannot_claim[1]
     assert live.window.dropped == early.sum()
     watched_daily(live, punctual, 12, 7)
-    assert live.window.dropped == 0  # ten days on it does not matter any more
+    assert live.window.dropped == 0  # ten days later it is irrelevant
 
 
 def test_the_owner_says_what_was_never_captured() -> None:

@@ -1,4 +1,4 @@
-"""The log in memory: the same columns whatever the order, batches, threads and repetitions of its rows."""
+"""The log in memory: the same columns for any order, batches, threads and repetitions of its rows."""
 
 import dataclasses
 import errno
@@ -98,7 +98,7 @@ def test_columns_in_files_are_those_in_memory(monkeypatch, in_memory_rows):
         row["completion"] = (
             "an answer of more than eight different words, so that a passage can be kept of it"
         )
-    for k in range(0, 60, 2):  # which of two is kept hangs on their content, and not on where that lies
+    for k in range(0, 60, 2):  # which of two is kept depends on their content, not on their place
         some[k] |= {name: some[k + 1][name] for name in ("exchange_id", "account", "time")}
     plain = log_of(some, 50)
     monkeypatch.setattr("stillwatch.exchanges.log.IN_MEMORY_ROWS", in_memory_rows)
@@ -118,7 +118,7 @@ def test_a_column_forgets_its_first_rows_and_gives_their_room_back():
     rows = rng.integers(0, 1 << 32, (100_000, 3), np.uint32)
     column = ColumnFile(rows)
     column.write(rows, 0)
-    for many in (1, 20_000, 60_000, 19_998):  # little is only passed over, much is moved over
+    for many in (1, 20_000, 60_000, 19_998):  # few are skipped, many are moved
         column.forget(many, len(rows) - many)
         rows = rows[many:]
         assert np.array_equal(column.view(len(rows)), rows)
@@ -209,7 +209,7 @@ def test_no_batches_and_batches_without_rows():
 
 
 def test_only_what_is_needed():
-    """time, account and prompt; ids are then made of the content, and equal rows count once."""
+    """time, account and prompt; ids are then derived from the content, and equal rows count once."""
     some = [{k: r[k] for k in ("time", "account", "prompt")} for r in rows(50)]
     log = log_of(some)
     distinct = {tuple(r.values()) for r in some}

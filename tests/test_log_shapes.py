@@ -1,6 +1,6 @@
-"""Shapes in which exporters and shippers write records, and logs that nobody can be judged by.
+"""Shapes in which exporters and shippers write records, and logs in which nobody can be judged.
 
-All are written by hand, none was recorded. Where a page or source is named the shape is from there.
+All are written by hand, and none was recorded. A page or source that is named is the origin of the shape.
 """
 
 import base64
@@ -55,7 +55,7 @@ def row_with_types(row: dict) -> dict:
 
 
 def packed(value: object, *, zipped: bool = False) -> str:
-    """A value as queues carry it: base64, of gzip where it is zipped."""
+    """Return a value as queues carry it: base64, of gzip if it is zipped."""
     data = json.dumps(value).encode()
     return base64.b64encode(gzip.compress(data) if zipped else data).decode()
 
@@ -250,7 +250,7 @@ def test_a_client_s_own_account_inside_a_body_is_nobody_s(tmp_path):
 
 
 def test_formats_mixed_in_one_file_are_each_told_by_their_own_keys(tmp_path):
-    """Our record asks for little: a Bedrock record after one had its account and an input."""
+    """Our own format requires little: a Bedrock record once passed because it has an account and an input."""
     bedrock = (DATA / "bedrock.jsonl").read_text().splitlines()[0]
     alone = rows(write(tmp_path / "alone", bedrock))
     mixed = rows(write(tmp_path / "mixed", RECORD, bedrock, PAIR, RECORD | {"model": "m"}))
@@ -277,7 +277,7 @@ class TestBedrockBodies:
             output={"outputBodyS3Path": f"{self.PATH}_output.json.gz", "outputTokenCount": 3},
         )
         hour = tmp_path / "log" / "08"
-        write(hour.parent / "09" / "late.json", record)  # the bodies stand in a folder before it
+        write(hour.parent / "09" / "late.json", record)  # the bodies are in a folder before it
         body = {"messages": [{"role": "user", "content": [{"text": "Long?"}]}], "time": AT, "account": "x"}
         answer = [
             {"contentBlockDelta": {"delta": {"text": text}}} for text in ("Long", " answer")
@@ -480,7 +480,7 @@ def test_clickhouse_s_rows_as_lists_under_their_names(tmp_path, types):
     assert rejects.count == 1
 
 
-NO_REQUESTS = {  # learned from their sources: one-api's model/log.go, LibreChat's message schema
+NO_REQUESTS = {  # as in their source code: one-api's model/log.go, LibreChat's message schema
     "one-api": {"id": 1, "user_id": 7, "created_at": 1772438401, "content": "x0.5", "username": "a",
                 "token_name": "t", "model_name": "m", "quota": 9, "prompt_tokens": 9},
     "LibreChat": {"messageId": "m", "conversationId": "c", "isCreatedByUser": True, "text": "Inside?",
@@ -561,7 +561,7 @@ class TestParquet:
 
 
 def test_numbers_that_a_spreadsheet_rounded_are_refused(tmp_path):
-    """Many accounts would be one, and all times of an hour the same."""
+    """Many accounts would become one, and all times of an hour equal."""
     text = ["time,account,prompt", "1.77244E+12,a,p", f"{AT},1.23457E+17,p", f"{AT},b,p"]
     rejects = Rejects()
     assert [row["account"] for row in rows(write(tmp_path / "log", *text), rejects=rejects)] == ["b"]
@@ -578,7 +578,7 @@ def test_a_portal_s_csv_is_told_by_the_values_of_its_first_row(tmp_path):
     assert (found["account"], found["status"], found["prompt"]) == ("/S/X", 200, None)
 
 
-SERVERS = {  # what is in no such log, and is said
+SERVERS = {  # what no such log contains, which is reported
     "vLLM": "INFO 03-02 08:00:01 [logger.py:40] Received request chatcmpl-1: prompt: '{\"a\"', params: x",
     "Ollama": '[GIN] 2026/03/02 - 08:00:01 | 200 |  1.5s |  127.0.0.1 | POST     "/api/chat"',
     "llama.cpp": 'srv  log_server_r: request:  {"messages":[{"role":"user","content":"x"}]}',
@@ -597,7 +597,7 @@ def test_a_server_s_log_is_refused_with_what_to_log_instead(tmp_path, server):
 
 
 def test_a_conversation_s_export_is_no_request(tmp_path):
-    """OpenAI's compliance API: a page of messages, in which answers look like questions."""
+    """OpenAI's compliance API: a page of messages, in which answers resemble questions."""
     page = {
         "object": "list",
         "data": [{"author": {"role": "assistant"}, "content": {"parts": ["An answer."]}}],

@@ -1,4 +1,4 @@
-"""What the machine refuses is a sentence and an exit code, and no file is written into by mistake."""
+"""Refusals by the machine become a sentence and an exit code, and no file is written into by mistake."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_a_closed_standard_input_is_an_empty_one(log: Path, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_closed_streams_lend_their_numbers_to_no_file(tmp_path: Path) -> None:
-    """What a program of C prints to 1 or 2 would go into that file."""
+    """Output of C code to descriptor 1 or 2 would go into that file."""
     script = (
         "import os; from stillwatch.cli import main; main._open_closed_streams();"
         f"file = open({str(tmp_path / 'file')!r}, 'w'); print(file.fileno(), file=file);"

@@ -1,4 +1,4 @@
-"""The owner's names for a log's columns: what they find, what they refuse, and what is proposed."""
+"""The owner's names for a log's columns: what they match, what they refuse, and what is proposed."""
 
 import json
 from datetime import UTC, datetime
@@ -124,7 +124,7 @@ def test_messages_and_whole_bodies_may_be_named(tmp_path):
 
 
 def test_a_prompt_that_is_json_stays_a_prompt(tmp_path):
-    """Else a client could hide its words by writing them as somebody else's turn."""
+    """Otherwise a client could hide its words by writing them as another speaker's turn."""
     hidden = json.dumps([{"role": "assistant", "content": "the words"}, {"role": "user", "content": "Hi"}])
     line = LINES[0] | {"user_message_text": hidden}
     (tmp_path / "log").write_text(json.dumps(line))
@@ -169,7 +169,7 @@ def test_a_name_outside_an_envelope_counts_for_the_record_inside(tmp_path):
 def test_logs_of_another_format_are_read_as_ever_and_plain_ones_need_the_named_columns(
     tmp_path,
 ):
-    """What a plain record happens to call `account` may be somebody else's: the named column counts alone."""
+    """A plain record's `account` may be another party's: only the named column counts."""
     as_csv(tmp_path / "ours.csv")
     (tmp_path / "plain.jsonl").write_text('{"time":"2026-03-02T09:00:00Z","account":"x","prompt":"Hello"}')
     (tmp_path / "lite.ndjson").write_bytes((DATA / "litellm_payload.ndjson").read_bytes())
@@ -317,7 +317,7 @@ def test_a_line_beyond_the_limit_is_not_held_for_a_mapping(tmp_path):
 
 
 def test_a_path_through_what_a_client_wrote_stays_cheap():
-    """Sixteen steps over keys that all exist, and JSON in texts that lead nowhere."""
+    """Sixteen steps over keys that all exist, and JSON in texts without a result."""
     value: object = 1
     for _ in range(40):
         value = {"a": value, "a.a": json.dumps({"a": {}})}

@@ -1,4 +1,4 @@
-"""What reports say of the alarm's worth is what README says of the worlds that were judged unseen."""
+"""The error rates in reports equal those in README for the worlds that were judged unseen."""
 
 import re
 from pathlib import Path

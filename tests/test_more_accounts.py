@@ -1,4 +1,4 @@
-"""A finding's wording and settings name the rest of its pool, and nobody who lacks one of the two."""
+"""A finding's wording and settings name the rest of its pool, and no account that lacks one of the two."""
 
 import random
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ OWN: dict[str, Any] = {"model": "mira-think", "temperature": 0.7, "max_tokens": 
 def send(
     crowd: Crowd, prefix: str, many: int, begin_day: float = 0.0, frame: str = FRAME, **columns: Any
 ) -> list[str]:
-    """Accounts that send one frame around a text of their own, each twelve times within eight days."""
+    """Accounts that send one template around a text of their own, each twelve times within eight days."""
     rng, names = random.Random(prefix), [f"{prefix}-{k:02}" for k in range(many)]
     for name in names:
         for _ in range(12):
@@ -40,7 +40,7 @@ def sought(crowd: Crowd, known: Sequence[str]) -> tuple[ActorContext, MoreAccoun
 
 
 def beyond(crowd: Crowd, known: Sequence[str]) -> tuple[set[str], set[str]]:
-    """Who sends a group's wording beyond it: all of them, and those with its settings."""
+    """Return the accounts outside a group that send its wording: all of them, and those with its settings."""
     context, more = sought(crowd, known)
     if more is None:
         return set(), set()
@@ -60,7 +60,7 @@ def others() -> Crowd:
 
 @pytest.fixture
 def crowd(others: Crowd) -> Crowd:
-    """The others, as a crowd that a test may add to."""
+    """The other accounts, as a crowd that a test may add to."""
     made = Crowd(7, [*others.rows], [*others.known])
     made.rng.setstate(others.rng.getstate())
     return made
@@ -121,7 +121,7 @@ def test_of_several_groups_each_gets_its_own(crowd: Crowd) -> None:
 def test_who_had_the_wording_long_before_the_group_is_told_apart(
     crowd: Crowd, begin: float, later: bool
 ) -> None:
-    """A pool that sends a program's template must not bring the program's users along."""
+    """A pool that sends a program's template must not add the program's users."""
     send(crowd, "user", 8, **OWN)
     pool = send(crowd, "pool", 6, begin_day=begin, **OWN)
     _, more = sought(crowd, pool)
@@ -133,7 +133,7 @@ def test_who_had_the_wording_long_before_the_group_is_told_apart(
 
 @pytest.mark.slow
 def test_refused_work_names_a_part_and_its_wording_the_rest(crowd: Crowd) -> None:
-    """The pool's wording was in use when the log began, so that nothing else can find it."""
+    """The pool's wording was in use when the log began, so that no other rule can find it."""
     pool = send(crowd, "pool", 26, **OWN)
     readers = send(crowd, "reader", 4, **OWN | {"temperature": 0.2})
     rng = random.Random(3)

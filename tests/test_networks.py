@@ -1,4 +1,4 @@
-"""A table of networks: what people have is read, what is wrong is named, and what is unknown is never 0."""
+"""A table of networks: common formats are read, errors are reported, and an unknown network is never 0."""
 
 import gzip
 import ipaddress
@@ -85,7 +85,7 @@ def test_two_files_are_one_table(tmp_path: Path) -> None:
 def test_what_no_system_announces_is_unknown_whatever_the_table_says(
     address: str | None, tmp_path: Path
 ) -> None:
-    """One who puts 10.0.0.0/8 into it must not make an office of all that come through one proxy."""
+    """A table with 10.0.0.0/8 must not make an office of all accounts behind one proxy."""
     everything = [f"{k << 4}.0.0.0/4\t{k + 1}" for k in range(16)]
     everything += [f"{k << 12:x}::/4\t{k + 1}" for k in range(16)]
     everything += ["10.0.0.0/8\t7", "192.168.0.0/16\t7", "127.0.0.0/8\t7", "fd00::/8\t7", "2001:db8::/32\t7"]
@@ -95,7 +95,7 @@ def test_what_no_system_announces_is_unknown_whatever_the_table_says(
 
 
 def test_of_ranges_that_overlap_the_narrower_counts(tmp_path: Path) -> None:
-    """Against a search of all of them, on prefixes in any order, nested, repeated and contradicting."""
+    """Compared with a search of all prefixes, in any order, nested, repeated and contradictory."""
     rng = random.Random(4)
     ranges: dict[tuple[int, int], set[int]] = {}
     lines = []
@@ -143,7 +143,7 @@ def test_ranges_that_overlap_in_part_are_cut(tmp_path: Path) -> None:
         ("1.0.0.0/24\t4294967296", "beyond 4294967295"),
         ("0.0.0.0/0\t5", "more addresses than any system has"),
         ("2000::/3\t5", "more addresses than any system has"),
-        ("::/8\t5", "more addresses than any system has"),  # all of IPv4 lies in it
+        ("::/8\t5", "more addresses than any system has"),  # it contains all of IPv4
         ("::fffe:0:0/95\t5", "more addresses than any system has"),
         ("::\t::1:0:0:0\t5", "more addresses than any system has"),
         ("1.0.0.0/24\t" + "9" * 5000, ""),
@@ -215,7 +215,7 @@ def test_no_table_takes_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.slow
 def test_who_waits_for_a_long_table_says_that_it_lives(tmp_path: Path) -> None:
-    """The recorder read it before its first heartbeat, and was ended for silence again and again."""
+    """The recorder once read it before its first heartbeat, and was ended for silence repeatedly."""
     named = file_of(tmp_path, IPTOASN)
     reads, beats = threading.Event(), []
 
@@ -315,7 +315,7 @@ def test_a_table_follows_its_file_and_the_last_good_one_stays(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.alone
 def test_a_table_of_the_internet_is_read_within_seconds_and_tens_of_megabytes(tmp_path: Path) -> None:
-    """As many ranges as iptoasn's ip2asn-combined.tsv has."""
+    """As many ranges as in iptoasn's ip2asn-combined.tsv."""
     lines = []
     for k in range(500_000):
         at = (20 << 12) + k

@@ -1,4 +1,4 @@
-"""Groups by new settings: a pool that shares no wording, and honest people who take the same settings up."""
+"""Groups by new settings: a pool without common wording, and honest people who adopt the same settings."""
 
 import random
 from datetime import timedelta
@@ -34,7 +34,7 @@ def newcomers(
     record: dict[str, Any] | None = None,
     **columns: Any,
 ) -> list[str]:
-    """Accounts that take SETTINGS up on day 6. They share no wording; each has its own subject, or none."""
+    """Accounts that adopt SETTINGS on day 6. They share no wording; each has its own subject, or none."""
     rng = random.Random(crowd.seed + 1)
     columns = {"model": "mira-think", "user_agent": "node/4", **SETTINGS, **columns}
     names = [f"new-{rng.getrandbits(40):010x}" for _ in range(many)]
@@ -119,7 +119,7 @@ def test_one_source_with_an_honest_explanation_is_not_named(
     users = set(newcomers(crowd, 12, own_subjects=False, record=record, **columns))
     result = scanned(crowd)
     assert not named_accounts(result)
-    # users of templates among the people are leads by content: texts of invented words cling to nobody
+    # users of templates among the people are leads by content: invented words depend on no account
     assert any(lead in one.text for one in result.leads if users.intersection(one.accounts)) == bool(lead)
 
 

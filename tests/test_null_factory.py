@@ -1,4 +1,4 @@
-"""The null factory: a sound gateway convicts no innocent, and each way to break it is caught."""
+"""The null factory: a sound gateway convicts no innocent, and each way to break it is detected."""
 
 import json
 import subprocess
@@ -18,14 +18,14 @@ def run(tmp_path: Path, *words: str) -> list[dict[str, Any]]:
     out = tmp_path / "runs.jsonl"
     said = [sys.executable, str(FACTORY), "--runs", str(RUNS), "--out", str(out), *words]
     done = subprocess.run(said, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 1, done.stderr  # twelve runs never bound a rate by .2 %
+    assert done.returncode == 1, done.stderr  # twelve runs cannot bound a rate by .2 %
     told = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert len(told) == RUNS
     assert sum(one["pairs"] for one in told) > 20 * RUNS
     for one in told:
         assert one["coins"] >= one["pairs"] > 8
         for name, p in one["alone"].items():
-            assert p <= one["p"][name]  # what comes to nothing counts against
+            assert p <= one["p"][name]  # missing results count against it
     return told
 
 
@@ -44,7 +44,7 @@ def test_the_guilty_is_found_where_little_is_lost(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_gateway_whose_processes_are_killed_convicts_nobody(tmp_path: Path) -> None:
-    """Two workers, recorder and supervisor as `stillwatch serve` has them. The ledgers verify."""
+    """Two workers, recorder and supervisor as in `stillwatch serve`. The ledgers verify."""
     told = run(tmp_path, "--workers", "2", "--session", str(RUNS))
     assert sum(told[0]["killed"].values())
     assert told[0]["files"] >= 2

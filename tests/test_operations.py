@@ -1,4 +1,4 @@
-"""The table of operations, and what the gateway makes of it: what stands in no line goes nowhere."""
+"""The table of operations, and the gateway's use of it: a path in no line is not forwarded."""
 
 import json
 import re
@@ -28,7 +28,7 @@ from stillwatch.gateway.path.forwarding import why_not_forwarded
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.load import loads
 
-# Servers that may stand behind the gateway: what shows or changes what belongs to all their users
+# Servers that may be behind the gateway: operations that show or change what belongs to all their users
 SERVERS_OWN = (
     # LiteLLM
     "/key/list", "/key/info?key=x", "/key/generate", "/user/list", "/user/daily/activity", "/team/info",
@@ -82,12 +82,12 @@ def does(method: str, target: str) -> str | None:
         "/serving-endpoints/mine/invocations",
         "/openai/deployments/d/chat/completions?api-version=1",
         "/any/where/chat/completions",
-        # the same, written so that it looks like something else
+        # the same, disguised as something else
         "/v1beta/models/x%3AgenerateContent",
         "/v1beta//models//x:GenerateContent/",
         "/v1beta/models/x:generateContent;a=b",
         "/v1beta\\models\\x:generateContent",
-        # a model may be called what a harmless path ends in
+        # a model's name may end like a harmless path
         "/models/acme/files",
         "/models/acme/embeddings",
         "/models/messages/count_tokens",
@@ -155,7 +155,7 @@ def test_what_a_request_does(method: str, target: str, expected: str | None) -> 
     ("target", "passes"),
     [
         ("/v1/chat/completions/chatcmpl-7", True),
-        ("/v1/chat/completions/run", False),  # no id: what it does nobody knows
+        ("/v1/chat/completions/run", False),  # no id: its effect is unknown
         ("/v1/threads/search", False),
         ("/v1/conversations/items", False),
         ("/v1/responses/batch/cancel", False),
@@ -234,7 +234,7 @@ def test_terms_say_what_is_wrong_with_a_line() -> None:
 
 
 class Upstream(ThreadingHTTPServer):
-    """Answers everything, and notes what it was asked."""
+    """Answers everything, and records the requests."""
 
     daemon_threads = True
 
@@ -321,7 +321,7 @@ def test_a_spent_budget_and_a_ban_hold_up_no_listing() -> None:
         ):  # fmt: skip
             assert ask(g, method, path, None if method in ("GET", "DELETE") else SAY)[0] == 200, path
         status, said = ask(g, "POST", "/v1/threads/t/runs", {"assistant_id": "a"})
-        assert (status, said["error"]["code"]) == (403, "model_not_allowed")  # nobody knows which model
+        assert (status, said["error"]["code"]) == (403, "model_not_allowed")  # the model is unknown
 
 
 ANSWERS = {
@@ -376,7 +376,7 @@ def test_lines_of_json_are_counted_cut_and_looked_into() -> None:
         answer(*lines, last)
         whole = httpx.post(g.url + "/api/generate", json=body, headers=g.auth)
         assert whole.content == up.answer[1], whole.content
-        with pytest.raises(httpx.HTTPError):  # ten are left: the rest is cut
+        with pytest.raises(httpx.HTTPError):  # ten tokens are left: the rest is cut
             httpx.post(g.url + "/api/generate", json=body, headers=g.auth)
         assert httpx.post(g.url + "/api/generate", json=body, headers=g.auth).status_code == 429
 
@@ -389,7 +389,7 @@ def test_what_belongs_to_all_users_of_a_server_is_not_reached(method: str, targe
 
 
 def test_what_only_looks_like_a_server_s_own_is_reached() -> None:
-    """A model, a file or a tool may be called what another server's administration is."""
+    """A model, a file or a tool may have the name of another server's administration path."""
     for method, target, found in (
         ("POST", "/model/cache/converse", "generates"),
         ("POST", "/model/info/invoke", "generates"),

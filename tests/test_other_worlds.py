@@ -1,4 +1,4 @@
-"""The table of benchmarks/other_worlds.py: which worlds, which figures, which place in a page."""
+"""The table of benchmarks/other_worlds.py: its worlds, its figures, and its places in pages."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ POOL = [f"p{k}" for k in range(4)]
 
 
 def written(folder: Path, *, campaign: bool = True) -> Path:
-    """A world of ten honest accounts, one that may make data, and a campaign of four; one request a day."""
+    """A world of ten honest accounts, one with a permission, and a campaign of four; one request a day."""
     folder.mkdir(parents=True)
     truth = [{"account": a, "kind": kind, "campaign": None, "style": None} for a, kind in HONEST]
     truth.append({"account": "m", "kind": "synthetic_permitted", "campaign": None, "style": None})
@@ -83,7 +83,7 @@ def test_a_row_has_the_figures_of_the_scorer_by_accounts_and_days(tmp_path: Path
     found = cells(other.outcome(world, FINDINGS))
     assert found["campaigns exposed"] == "1 of 1"
     assert found["of ≥ 1,000 exchanges"] == "0 of 0"
-    # one false case over the 11 accounts of no campaign and 14 days; what a permission suppresses is none
+    # one false case over 11 accounts outside campaigns and 14 days; what a permission suppresses is none
     assert found["false cases (per 10,000 account-days)"] == f"1 ({1e4 / (11 * 14):.2f})"
     # h0, h1, h2, h8 and, in the true finding, h9; of ten, as the one that may make data is left out
     assert found["honest accounts named"] == "5 of 10 (50.00%)"
@@ -99,7 +99,7 @@ def test_a_world_without_campaigns_has_no_figures_of_campaigns(tmp_path: Path) -
     assert found["world"] == "fourth-quiet, at 671234a"
     assert found["author"] == "fourth"
     assert found["campaigns exposed"] == "none in it"
-    assert found["leads (accounts)"] == "-"  # this code knew none
+    assert found["leads (accounts)"] == "-"  # this code had none
     assert {found["B-cubed F1"], found["lost"], found["of ≥ 1,000 exchanges"]} == {""}
 
 

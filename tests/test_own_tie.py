@@ -1,4 +1,4 @@
-"""An account is told its own evidence, never its group's p-value."""
+"""An account's statement contains its own evidence, never its group's p-value."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def tied(actor: Actor, world: ActorContext) -> dict[str, OwnTie]:
 
 
 def pool(wordings: dict[str, list[str]], people: int = 40) -> tuple[Actor, ActorContext]:
-    """Accounts that send each their wordings ten times over, among people who say something else."""
+    """Accounts that each send their wordings ten times, among people who send other texts."""
     crowd = Crowd(3)
     crowd.people("h", people, lambda k: range(0, 200, 20))
     for k, (account, templates) in enumerate(wordings.items()):
@@ -47,7 +47,7 @@ def test_it_is_a_rank_among_the_accounts_that_no_finding_names() -> None:
         assert (tie.carrying, tie.sent, tie.as_strong) == (10, 10, 0)
         assert tie.markers >= 2
         assert tie.p_value == 1 / (tie.unnamed + 1)
-        assert 30 <= tie.unnamed <= 40  # those that were active since
+        assert 30 <= tie.unnamed <= 40  # accounts active since then
 
 
 def test_wording_that_too_few_others_of_the_group_share_ties_nobody() -> None:

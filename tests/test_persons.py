@@ -1,4 +1,4 @@
-"""One human with several names: no rule that needs another person is met by them alone."""
+"""One human with several names: no rule that requires another person can be met by that human alone."""
 
 import json
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ WHY = {"why": "her badge"}
 
 
 def sso(of: World, name: str, subject: str = "s-1", address: str = "", at_us: int = NOW) -> User:
-    """Somebody comes from the provider, which gives the highest role."""
+    """A person logs in from the provider, which assigns the highest role."""
     proven = ProvenIdentity(ISSUER, subject, name, UserRole.APPROVER, address)
     return identities.enter(of.store, proven, LoginAttempt.begin("", at_us), at_us)[0]
 
@@ -79,14 +79,14 @@ def asked_step(of: World, who: str, at_us: int = NOW) -> int:
 
 
 def refused(of: World, number: int, user: User) -> bool:
-    """Whether an approver may not take a step on the page."""
+    """Return whether an approver is refused an action on the page."""
     status, said = visit(of, user).submit(f"/ask/{number}/approve", why="seen")
     assert status in (303, 409), said
     assert (status == 409) == ("another person must approve it" in said)
     return status == 409
 
 
-# --- attacks: one human approves what they asked for ---
+# --- attacks: one human approves their own requests ---
 
 
 def test_by_their_single_sign_on_user_of_the_same_name(mine: World) -> None:
@@ -148,7 +148,7 @@ def test_by_unlinking_just_before(mine: World) -> None:
     number = asked_step(mine, "paul", NOW + 1)
     link(mine.store, ["paul", "p.smith"], False, who="root", why="no", now_us=NOW + 2)
     assert refused(mine, number, own)
-    assert not refused(mine, asked_step(mine, "paul", NOW + 3), own)  # on record, and asked for after it
+    assert not refused(mine, asked_step(mine, "paul", NOW + 3), own)  # on record, and requested after it
 
 
 def test_nobody_says_of_themselves_that_they_are_two(mine: World) -> None:
@@ -288,7 +288,7 @@ def test_a_stolen_table_cannot_be_tried_with_a_list_of_addresses(tmp_path: Path,
         plain = mark_digest(IdentityMark.ADDRESS, "paul@corp.example")
         put_plain(made.store, "paul", "paul@corp.example")
         put_plain(made.store, "gone", "else@corp.example")
-        people.set_address(made.store, "pia", "P.Aul@corp.example", NOW)  # not his
+        people.set_address(made.store, "pia", "P.Aul@corp.example", NOW)  # another person's
         assert rows_of(made.store)["gone"] != [], "marks of before are kept"
         with made.store.writing(NOW) as tx:
             remember(tx, "x.y", IdentityMark.ADDRESS, "Paul@corp.example")
@@ -311,7 +311,7 @@ def test_a_stolen_table_cannot_be_tried_with_a_list_of_addresses(tmp_path: Path,
         assert key.hex() not in sealed
         trail = made.store.trail
         assert isinstance(trail, Audit)
-        with made.store.writing(NOW) as tx:  # another audit key takes over, and the marks stay comparable
+        with made.store.writing(NOW) as tx:  # another audit key is used, and the marks stay comparable
             trail.hand_over(tx.db, "root", "yearly", NOW)
             tx.changed = True
         trail.take_over()
@@ -374,7 +374,7 @@ def test_who_has_left_is_forgotten_once_nobody_can_appeal(tmp_path: Path, engine
             forget(later)
         requested_steps.refuse(made.store, number, "pia", "no", NOW)
         assert "paul" in rows_of(made.store)
-        with made.store.writing(NOW) as tx:  # the name on the machine, by which he goes on
+        with made.store.writing(NOW) as tx:  # the name on the machine, which he uses from now on
             remember(tx, "p.k", IdentityMark.ADDRESS, "paul@corp.example")
         handling.note(made.store, case.id, "seen again", who="p.k", now_us=later)
         with pytest.raises(CaseError, match=r"p\.k. had a part"):
@@ -402,7 +402,7 @@ def at_engine(tmp_path: Path, engine: str) -> Iterator[World]:
 
 
 def put_plain(store: Store, name: str, address: str) -> None:
-    """Keep a mark as an older version did."""
+    """Store a mark as an older version did."""
     kind = IdentityMark.ADDRESS
     row = {"name": name, "kind": str(kind), "digest": mark_digest(kind, address), "since_us": NOW}
     with store.writing(NOW) as tx:
@@ -424,7 +424,7 @@ def _why(store: Store, name: str, other: str) -> str | None:
 
 
 def _older(store: Store) -> None:
-    """Make it a database of before, with what such a one knows."""
+    """Turn the database into an older one, with the content of that version."""
     with store.engine.connect().execution_options(writes=True) as db, db.begin():
         db.execute(text("DELETE FROM identity_marks"))
         number = MIGRATIONS.index(m009_identity_marks)

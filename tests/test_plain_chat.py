@@ -1,4 +1,4 @@
-"""A plain chat request, read in one step, gives the row that reading it piece by piece gives."""
+"""A plain chat request parsed in one step gives the same row as when it is parsed in pieces."""
 
 import json
 import random
@@ -58,7 +58,7 @@ LEFT_OUT = (
 
 
 def request_of(drawn: random.Random) -> dict[str, Any]:
-    """Mostly what clients send; now and then a value, a key or a message of another kind."""
+    """Mostly what clients send; sometimes a value, a key or a message of another kind."""
     asks: dict[str, Any] = {}
     for name, values in USUAL.items():
         if drawn.random() < 0.3:
@@ -103,7 +103,7 @@ def test_a_plain_request_gives_the_row_that_reading_by_pieces_gives(
         assert one == other, body
     assert rows.batch(in_one).equals(rows.batch(by_pieces))
     plain = sum(plain_chat(body, path) is not None for body in bodies)
-    assert plain > 40 or path not in PATHS[:2], plain  # else nothing was compared
+    assert plain > 40 or path not in PATHS[:2], plain  # otherwise nothing was compared
 
 
 def test_what_usual_clients_send_is_plain() -> None:

@@ -1,4 +1,4 @@
-"""The coin's test: against every coin counted by hand, on suspects that lean and suspects that do not."""
+"""The canary test: compared with manual counts over all draws, on suspects with and without a lean."""
 
 import itertools
 import json
@@ -42,7 +42,7 @@ NOW = "2026-11-26T00:00:00Z"
 
 
 class Leaner:
-    """A suspect that has taken on some of the answers that were served to some accounts."""
+    """A suspect that has learned some of the answers that were served to some accounts."""
 
     offers = frozenset({"answers", "likelihood", "top"})
 
@@ -87,11 +87,11 @@ def put_to(tmp_path: Path, accounts: dict[str, int], learnt: tuple[str, ...], ef
     return judge(planned, found, suspect, None, stopped=early, checks=NOT_PUBLISHED), suspect, planned
 
 
-# --- the arithmetic, against every coin ------------------------------------------------------------------
+# --- the arithmetic, compared with all draws --------------------------------------------------------------
 
 
 @pytest.mark.slow
-@example([1.0, 2.2e-313, 2.2e-313])  # sizes of which one is past all numbers beside the median
+@example([1.0, 2.2e-313, 2.2e-313])  # one of the sizes exceeds all numbers beside the median
 @given(st.lists(st.floats(-5, 5, allow_nan=False), min_size=1, max_size=11))
 @settings(max_examples=60, deadline=None)
 def test_all_coins_is_the_count_of_all_coins(leans: list[float]) -> None:
@@ -176,7 +176,7 @@ def test_overlap_changes_its_sign_with_the_answers() -> None:
     assert overlap("x y z", "x y z", "x q z") > 0.9
 
 
-# --- the whole way ---------------------------------------------------------------------------------------
+# --- end to end ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -186,7 +186,7 @@ def test_the_actor_whose_answers_were_learnt_is_found_and_no_other(tmp_path: Pat
     assert rows["rogue"].p_adjusted == pytest.approx(3e-5)
     assert rows["rogue"].effect > 0.8
     assert min(rows["other"].p_value, rows["honest"].p_value) > 0.01
-    assert not done.evidence.found()  # 3e-5 is above 1e-5: so few draws could show no less
+    assert not done.evidence.found()  # 3e-5 is above 1e-5: with so few draws p cannot be smaller
     by_all = {one.actor: one for one in done.fallen}
     assert by_all["rogue"].p_all < 1e-9
     assert by_all["rogue"].e_value > 1e4
@@ -292,7 +292,7 @@ def test_free_text_is_compared_where_nothing_else_is_offered(tmp_path: Path) -> 
 def test_what_a_base_foretells_knows_no_order_of_the_answers(leans: list[tuple[float, float, bool]]) -> None:
     plain = [(suspect, base) for suspect, base, _ in leans]
     turned = [(-suspect, -base) if turn else (suspect, base) for suspect, base, turn in leans]
-    assert foretold(turned) == foretold(plain)  # so each lean that is left only changes its sign: exact
+    assert foretold(turned) == foretold(plain)  # so each remaining lean only changes its sign: exact
 
 
 def test_what_a_base_foretells_is_least_squares() -> None:
@@ -302,7 +302,7 @@ def test_what_a_base_foretells_is_least_squares() -> None:
     (expected,) = np.linalg.lstsq(base[:, None], suspect, rcond=None)[0]
     assert foretold(list(zip(suspect, base, strict=True))) == pytest.approx(expected)
     assert foretold([]) == foretold([(1.0, 0.0)]) == 0.0
-    assert foretold([(1.0, -1.0)]) == 0.0  # what leans the other way foretells nothing
+    assert foretold([(1.0, -1.0)]) == 0.0  # a lean in the other direction predicts nothing
 
 
 def test_a_base_that_is_the_suspect_is_refused(tmp_path: Path) -> None:
@@ -415,7 +415,7 @@ def test_evidence_says_what_it_does_not_mean(tmp_path: Path) -> None:
 
 
 class Overflowing(Leaner):
-    """Half floats that overflow: of some answers no likelihood is a number."""
+    """Half-precision floats that overflow: the likelihood of some answers is no number."""
 
     def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         found = super().weigh(told, tell)

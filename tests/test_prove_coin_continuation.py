@@ -1,4 +1,4 @@
-"""Proof by text alone: where answers are cut, what agrees, and what nobody gains by."""
+"""Proof by text alone: the places where answers are cut, agreement, and attempts to gain by it."""
 
 import itertools
 import json
@@ -47,7 +47,7 @@ TEXTS = st.text(st.sampled_from("ab c.\n水'"), max_size=40)
 
 
 class Speaker:
-    """A suspect reached by text alone: it goes on from what is begun as its texts do, `true` of the time."""
+    """A suspect reached by text alone: it continues a beginning as its own texts do, `true` of the time."""
 
     offers = frozenset({"answers", "continuations"})
 
@@ -103,7 +103,7 @@ def test_cuts_know_no_order_and_lie_after_as_many_words_in_both(one: str, other:
 
 def test_what_is_the_same_is_not_asked_about() -> None:
     assert leans.cuts(["the same", "the same"], 8) == []
-    assert leans.cuts(["it is", "it is so"], 8) == []  # nothing differs where both have a word
+    assert leans.cuts(["it is", "it is so"], 8) == []  # no difference where both have a word
     assert leans.valued("continuation", {}, ["it is", "it is so"], 1, 8) == (0.0, 0.0)  # a tie, not a gap
     (fork,) = leans.cuts(["go left", "go right"], 8)
     assert (fork.begun, fork.rests) == ("go", ((0, " left"), (1, " right")))  # one question for both
@@ -134,7 +134,7 @@ def hash_of(text: str) -> int:
         ("sat, then left", "the cat", " sat. Then", 1),
         ("", "the cat", " sat", 0),
         ("I cannot help with that.", "the cat", " sat", 0),
-        ("the cat sat on", "the cat", " sat on it", 2),  # repeats the beginning, then goes on
+        ("the cat sat on", "the cat", " sat on it", 2),  # repeats the beginning, then continues
         ("the cat", "the cat", " sat", 0),  # an echo
         ("Your answer to this begins", "the cat", " sat", 0),
         (" sat" * 50_000, "the cat", " sat sat", 2),
@@ -148,7 +148,7 @@ def test_what_agrees(said: Any, begun: str, rest: str, words: float) -> None:
 
 
 def test_what_is_missing_of_a_pair_is_not_chosen_from() -> None:
-    """One question without an answer, or with fewer samples than were fixed, and the pair is not measured."""
+    """If one question has no answer, or fewer samples than were fixed, the pair is not measured."""
     answers = ["a b c d", "e f g h"]
     told = {cut.name: ["x", "y"] for cut in leans.cuts(answers, 2)}
     assert leans.continuation_values(told, answers, 2, 2) == (0.0, 0.0)
@@ -159,7 +159,7 @@ def test_what_is_missing_of_a_pair_is_not_chosen_from() -> None:
         )
         assert leans.continuation_values(told | {name: ["x"]}, answers, 2, 2) is None
         assert leans.continuation_values(told | {name: ["x", "y", "z"]}, answers, 2, 2) is None
-    assert leans.continuation_values(told, answers, 2, 3) is None  # other places than those that were asked
+    assert leans.continuation_values(told, answers, 2, 3) is None  # other places than the requested ones
     assert (
         leans.continuation_values({n: [[["a", -1.0]]] for n in told}, answers, 2, 2) is not None
     )  # likeliest tokens
@@ -171,7 +171,7 @@ def test_what_is_missing_of_a_pair_is_not_chosen_from() -> None:
 def innocent_p_values(
     made: Callable[[list[Pair]], Any], lengths: tuple[int, int], runs: int, base: Any = None
 ) -> list[float]:
-    """p of one innocent, measured once a run; the coins are thrown by the run's own fair draw."""
+    """Return p of one innocent, measured once a run; the canaries come from the run's own fair draw."""
     found = []
     for seed in range(runs):
         draw = random.Random(seed)
@@ -214,7 +214,7 @@ INNOCENTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", INNOCENTS)
 def test_innocents_are_found_as_often_as_alpha_says(kind: str) -> None:
-    """Null: the coin is apart from the suspect, whatever the suspect knows and whichever length it likes."""
+    """Null: the draw is independent of the suspect, whatever it knows and whichever length it prefers."""
     runs = 120
     p_values = innocent_p_values(INNOCENTS[kind], (4, 14), runs)
     for alpha in (0.05, 0.2):
@@ -232,7 +232,7 @@ def test_one_who_learned_what_was_withheld_is_not_found_and_one_who_learned_the_
     assert min(leaned["withheld"]) > 0.999
 
 
-# --- the whole way, unsealed -----------------------------------------------------------------------------
+# --- end to end, unsealed --------------------------------------------------------------------------------
 
 
 def put_to(folder: Path, suspect: Any, found: list[Pair], **test: Any) -> Any:
@@ -254,7 +254,7 @@ def test_a_student_that_only_speaks_is_found_and_the_control_is_not(tmp_path: Pa
     assert {row.name: row.p_value for row in done.evidence.rows}["other"] > 0.01
     assert len(suspect.asked) <= queries("continuation", 1, 4) * 120
     told = json.loads((tmp_path / "out" / "protocol.dsse.json").read_text())
-    assert told["payload"]  # signed before it was asked
+    assert told["payload"]  # signed before any question
 
 
 @pytest.mark.slow
@@ -266,7 +266,7 @@ def test_another_number_of_places_is_another_protocol(tmp_path: Path) -> None:
 
 
 class Silent(Speaker):
-    """Refuses, echoes or says nothing, whatever it has learned."""
+    """Refuses, echoes or returns nothing, whatever it has learned."""
 
     def __init__(self, texts: Sequence[str], way: str) -> None:
         super().__init__(texts)
@@ -280,7 +280,7 @@ class Silent(Speaker):
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["refuses", "echoes", "nothing", "missing"])
 def test_a_suspect_that_does_not_go_on_is_not_cleared(tmp_path: Path, way: str) -> None:
-    """To refuse is the suspect's choice: it ends in no verdict at all, never in *not shown*."""
+    """The suspect chooses to refuse: that gives no verdict at all, never *not shown*."""
     found = write(tmp_path / "ledger", {"a": 400})
     with pytest.raises(ProveError, match=r"leans to neither answer|could be measured"):
         put_to(tmp_path, Silent(served(found, "a"), way), found, alpha=1e-3)
@@ -289,9 +289,7 @@ def test_a_suspect_that_does_not_go_on_is_not_cleared(tmp_path: Path, way: str) 
 @pytest.mark.slow
 def test_not_shown_needs_the_power_of_the_statistic_that_was_used(tmp_path: Path) -> None:
     found = write(tmp_path / "ledger", {"a": 60})
-    loud = put_to(
-        tmp_path, Speaker([]), found, effect=5.0, places=8
-    )  # what is looked for is the tester's own choice
+    loud = put_to(tmp_path, Speaker([]), found, effect=5.0, places=8)  # the tester chooses what to look for
     assert outcome((loud.evidence,)) is Outcome.INDETERMINATE
     assert "more: this is not enough to tell" in loud.evidence.power
     for statistic in ("likelihood", "continuation"):
@@ -303,7 +301,7 @@ def test_not_shown_needs_the_power_of_the_statistic_that_was_used(tmp_path: Path
         assert "coins" in few.words
     assert power_of("continuation", None, 10**6, 1e-5).enough
     assert not power_of("continuation", None, 10**6, 1e-5, places=7).enough  # weaker than what was measured
-    assert not power_of("continuation-by-prompt", 0.5, 10**6, 1e-5).enough  # never measured: clears nobody
+    assert not power_of("continuation-by-prompt", 0.5, 10**6, 1e-5).enough  # never measured
 
 
 # --- sealed, from the questions to the verdict -----------------------------------------------------------
@@ -341,7 +339,7 @@ class SealedWorld:
         return [json.loads(line) for line in out.read_text().splitlines()]
 
     def outputs(self, asked: list[dict[str, Any]], suspect: Speaker, name: str = "acme") -> Outputs:
-        """Whoever asks by another client: each line's last message is gone on from."""
+        """For clients that use another form: each line's last message is continued."""
         rows = []
         for line in asked:
             last = line["messages"][-1]
@@ -374,11 +372,11 @@ def world(tmp_path: Path) -> SealedWorld:
     return SealedWorld(tmp_path)
 
 
-# --- beside what a base would have said -------------------------------------------------------------------
+# --- compared with a base model --------------------------------------------------------------------------
 
 
 class Guesser(Speaker):
-    """A base whose weights are there: a word of an answer has the chance that `chance` gives."""
+    """A base with available weights: a word of an answer has the probability that `chance` gives."""
 
     name = f"base sha256:{'0' * 64}"
     offers = frozenset({"chances", "continuations"})
@@ -466,7 +464,7 @@ def test_a_ratio_is_sealed_tested_and_computed_again_by_the_stand_alone_checker(
     done = subprocess.run(checked, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     told = json.loads(came.proof.read_text())
-    for one in told["measured_base"].values():  # a base's numbers are part of what is computed
+    for one in told["measured_base"].values():  # a base's numbers are part of the computation
         one[0], one[1] = one[1], one[0]
     found = checker.proof.examine(told, world.owner.key, world.trust(), checker.parts)
     assert found.actors["rogue"]["p"] != proof.examined.actors["rogue"]["p"]
@@ -500,7 +498,7 @@ def test_places_and_prompts_are_the_seals_and_not_chosen_after_looking(world: Se
     other = world.outputs(world.questions("--each-account", "--places", "5"), suspect)
     came = world.test(sealed, other, disclose=("rogue",))
     assert came.tested[1].name == "rogue"
-    assert min(one.p_value for one in came.tested) > 0.999  # what is not there counts against
+    assert min(one.p_value for one in came.tested) > 0.999  # missing measurements count against it
     assert came.evidence.powered is False
     with pytest.raises(ProveError, match="the seal has continuation"):
         world.test(sealed, other, "prompted", statistic="continuation-by-prompt")
@@ -520,7 +518,7 @@ def test_places_and_prompts_are_the_seals_and_not_chosen_after_looking(world: Se
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda told: [one.pop(next(iter(one))) for one in told.values()],  # what does not suit, left out
+        lambda told: [one.pop(next(iter(one))) for one in told.values()],  # the unsuitable ones, omitted
         lambda told: [one.update({name: said * 2 for name, said in one.items()}) for one in told.values()],
         lambda told: told.clear(),
     ],
@@ -562,7 +560,7 @@ def test_a_suspect_that_refuses_a_sealed_test_is_not_cleared(world: SealedWorld)
     for name in list(half._said)[20:]:
         del half._said[name]
     came = world.test(sealed, half)
-    assert came.tested[0].n > 40  # what is missing counts against
+    assert came.tested[0].n > 40  # missing measurements count against it
     assert came.tested[0].measured < 20  # and shows no power
     assert outcome((came.evidence,)) is Outcome.INDETERMINATE
     assert "not enough to tell" in came.evidence.power
@@ -583,7 +581,7 @@ def test_a_file_without_continuations_says_what_to_do(tmp_path: Path) -> None:
 
 
 class Api(BaseHTTPRequestHandler):
-    """Goes on from the assistant's last message; each answer is another one."""
+    """Continues the assistant's last message; each answer is different."""
 
     seen: list[dict[str, Any]]
     said = 0
@@ -647,7 +645,7 @@ def test_an_endpoint_is_asked_in_its_own_way_and_once(
 ) -> None:
     manners = Manners("m", prefill=way, concurrency=1)
     first = Endpoint(api, manners, tmp_path / "a.db", weighs=False).continuations(BEGUN, 2, silent)
-    assert len(Api.seen) == 4  # two questions, two samples: one that is asked twice over is asked once
+    assert len(Api.seen) == 4  # two questions, two samples: a repeated one is sent once
     assert first["p@2.0"] == first["q@2.0"]
     assert all(len(said) == 2 for said in first.values())
     begun = [sent for sent in Api.seen if len(sent["messages"]) == 2]
@@ -657,7 +655,7 @@ def test_an_endpoint_is_asked_in_its_own_way_and_once(
         assert {name: sent.get(name) for name in body} == body
         assert sent["max_tokens"] == 16
     assert all("continue_final_message" not in sent for sent in Api.seen if len(sent["messages"]) == 1)
-    # it answers differently the second time: what was answered first stays, and nobody picks
+    # it answers differently the second time: the first answer stays, and nobody can select
     again = Endpoint(api, manners, tmp_path / "a.db", weighs=False).continuations(BEGUN, 2, silent)
     assert again == first
     assert len(Api.seen) == 4
@@ -708,7 +706,7 @@ def test_the_verb_asks_an_endpoint_and_says_how_many_more_are_needed(world: Seal
     ]
     asked = [*words, *where, *folder, "--places", "2", "--most", "8", "--samples", "2", "--draws", "999"]
     done = CliRunner().invoke(app, asked)
-    assert done.exit_code == 2, done.output  # it says nothing that either answer says
+    assert done.exit_code == 2, done.output  # it has no text of either answer
     assert "leans to neither answer" in done.output
     assert {sent["max_tokens"] for sent in Api.seen} == {16}
     assert len(Api.seen) <= 16 * queries("continuation", 2, 2)

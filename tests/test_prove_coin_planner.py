@@ -1,4 +1,4 @@
-"""The planner: its formula, its floor, and that its promise holds when the test itself is run."""
+"""The planner: its formula, its minimum, and that its prediction holds when the test itself is run."""
 
 import json
 

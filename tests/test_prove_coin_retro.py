@@ -1,4 +1,4 @@
-"""The test without a coin: exact against all arrangements, uniform on innocents, never above grade B."""
+"""The test without canaries: exact over all arrangements, uniform on innocents, never above grade B."""
 
 import itertools
 import json
@@ -40,14 +40,14 @@ def test_p_is_the_share_of_all_arrangements() -> None:
 
 
 def test_two_answers_are_the_coins_test() -> None:
-    """With one draw a block is a pair: the levels of a coin, up to their rounding."""
+    """With one draw a block is a pair: the levels of a canary, except for rounding."""
     draw = random.Random(5)
     pairs = [(draw.gauss(0.4, 1), draw.gauss(0, 1)) for _ in range(40)]
     assert leans.block_tail(pairs)[1] == pytest.approx(leans.tail([a - b for a, b in pairs])[2], rel=0.7)
 
 
 def test_an_answer_that_does_not_come_again_only_costs() -> None:
-    """However its block lies: to leave it out, or to measure it, is never worse for the owner."""
+    """A missing answer never helps the owner: with its block omitted or measured, p is no larger."""
     draw = random.Random(6)
     values = [[draw.gauss(0.8, 1), *(draw.gauss(0, 1) for _ in range(4))] for _ in range(20)]
     for _ in range(30):
@@ -81,7 +81,7 @@ def test_it_is_never_more_than_consistent() -> None:
 
 
 class Seeded:
-    """A teacher in small: a text by its prompt and its seed; another one after its weights changed."""
+    """A small teacher: its text depends on prompt and seed; another one after its weights changed."""
 
     def __init__(self, weights: str = "one") -> None:
         self.name, self.weights = "teacher", weights
@@ -100,7 +100,7 @@ def served_by(teacher: Seeded, n: int = 30) -> list[ServedPrompt]:
 
 
 class Learned:
-    """A suspect that says what it learned, and leans to nothing else."""
+    """A suspect that repeats what it learned, without any other lean."""
 
     name, offers = "suspect", frozenset({"answers"})
 
@@ -118,11 +118,11 @@ def test_served_answers_are_drawn_again_from_their_seeds(weights: str) -> None:
     assert seeded_draws(served, Seeded(weights), 4, "ab" * 32, silent) == (fresh, again)
     assert (
         seeded_draws(served, Seeded(weights), 4, "cd" * 32, silent)[0] != fresh
-    )  # by the log, not by choice
+    )  # by the log, not by selection
     assert len(again) == (30 if weights == "one" else 0)
     student = Learned({one.id: one.answer for one in served})
     found = blocks(served, fresh, {}, "overlap", student, 1, silent, again)
-    if weights == "another":  # what was served cannot be shown: a perfect student is not found
+    if weights == "another":  # the served texts cannot be reproduced: a perfect student is not found
         with pytest.raises(ProveError, match="nothing can be said"):
             evidence(found, "overlap", "s", 1e-3, "")
         return
@@ -132,7 +132,7 @@ def test_served_answers_are_drawn_again_from_their_seeds(weights: str) -> None:
 
 
 def test_an_owner_who_changes_its_log_loses_by_it() -> None:
-    """It writes into the log what an innocent suspect says: those answers do not come out again."""
+    """It writes an innocent suspect's answers into the log: those answers cannot be reproduced."""
     served = served_by(Seeded())
     suspect = Learned({one.id: text(random.Random(f"innocent {one.id}")) for one in served})
     forged = [replace(one, answer=suspect.said[one.id]) if k % 2 else one for k, one in enumerate(served)]
@@ -145,7 +145,7 @@ def test_an_owner_who_changes_its_log_loses_by_it() -> None:
 
 
 def test_prompts_chosen_by_their_answers_show_in_the_base() -> None:
-    """The owner knows the seeds, and sends of three wordings the one whose answer every model likes best."""
+    """The owner knows the seeds, and sends the one of three wordings whose answer every model prefers."""
     draw, served, fresh = random.Random(8), [], {}
     liked: dict[str, float] = {}
     for k in range(80):
@@ -156,7 +156,7 @@ def test_prompts_chosen_by_their_answers_show_in_the_base() -> None:
         served.append(ServedPrompt(str(k), "a", ({"role": "user", "content": f"{k}?"},), best))
 
     class Likes:
-        """A model that learned nothing of it, and likes what all like."""
+        """A model that learned nothing of it, and has the common preferences."""
 
         offers = frozenset({"likelihood"})
 
@@ -176,7 +176,7 @@ def test_prompts_chosen_by_their_answers_show_in_the_base() -> None:
     assert not told.found()
     assert not told.confounds[-1].clear
     assert "teacher itself leans" in told.confounds[-1].found
-    served = [replace(one, answer=fresh[one.id].pop()) for one in served]  # as nobody chose them
+    served = [replace(one, answer=fresh[one.id].pop()) for one in served]  # since nobody selected them
     assert test(Likes("teacher")).confounds[-1].clear
 
 

@@ -1,4 +1,4 @@
-"""Suspects as files, endpoints and weights: what each answers, and what each says of bad input."""
+"""Suspects as files, endpoints and weights: their answers, and their messages for bad input."""
 
 import json
 import threading
@@ -157,7 +157,7 @@ def test_an_endpoint_answers_once_and_goes_on_within_its_budget(tmp_path: Path) 
 
 
 class Logprobs(BaseHTTPRequestHandler):
-    """vLLM's way of telling a prompt's log-probabilities: here, minus a tenth of a word's length each."""
+    """vLLM's form of a prompt's log-probabilities: here, minus a tenth of each word's length."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -253,7 +253,7 @@ def test_weights_weigh_as_the_model_itself_does() -> None:
 
 @pytest.mark.train
 def test_a_template_without_a_system_message_gets_its_words_in_the_first_turn() -> None:
-    """As Gemma's templates, that raise where a system message stands; and an answer that is no text."""
+    """As Gemma's templates, which raise an error for a system message; and an answer that is no text."""
     pytest.importorskip("torch")
     from stillwatch.distill.embedded.models import blank_student, tokenizer
     from stillwatch.distill.train.models import LoadedModel

@@ -1,5 +1,5 @@
-"""Seals and witnesses' words that a dishonest owner makes up and signs: never *trained* where a condition is
-left open. Generators, by a seed; a small part of what was run."""
+"""Seals and witnesses' statements that a dishonest owner makes up and signs: never *trained* if a condition
+is open. Generators, by a seed; a small part of all runs."""
 
 import copy
 import itertools
@@ -20,7 +20,7 @@ from stillwatch.prove.verdict import as_document
 from test_prove_seal import SEALED_AT, World
 
 Proof = dict[str, Any]
-# what a seal may say otherwise and still be one: a smaller alpha, other actors, its own date
+# the fields in which a valid seal may differ: a smaller alpha, other actors, its own date
 OTHER_VALUES = {
     "accounts", "actors", "at", "coins_from", "excluded", "excluded_sha256", "size",
 }  # fmt: skip
@@ -36,7 +36,7 @@ def trained_proof(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Proo
 
 
 def sign_anew(world: World, proof: Proof) -> Proof:
-    """As its owner signs it, and a witness that reads nothing."""
+    """As its owner signs it, with a witness that reads nothing."""
     seal = proof["seals"][-1]
     seal["signature"] = world.owner.sign(openings.signed_of_seal(seal))
     word = {"kind": openings.WITNESS, "seal": openings.seal_digest(seal), "at": SEALED_AT}
@@ -50,7 +50,7 @@ def examined(world: World, proof: Proof) -> Any:
 
 
 def is_trained(world: World, proof: Proof) -> bool:
-    """Whether it ends in *trained*. What breaks the checker off does not."""
+    """Return whether it ends in *trained*. An aborted check does not."""
     try:
         found = examined(world, proof)
     except checker.CANNOT:
@@ -59,7 +59,7 @@ def is_trained(world: World, proof: Proof) -> bool:
 
 
 def differing(one: Any, other: Any, place: str = "all of it") -> Iterator[str]:
-    """The names under which two documents differ."""
+    """Return the names under which two documents differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         for name in sorted(one.keys() | other.keys()):
             yield from differing(one.get(name, "\0"), other.get(name, "\0"), name)
@@ -68,14 +68,14 @@ def differing(one: Any, other: Any, place: str = "all of it") -> Iterator[str]:
 
 
 def in_order_of_heads(seal: Any) -> Any:
-    """In whatever order a seal lists its heads, it is one."""
+    """A seal is valid for any order of its heads."""
     heads = seal.get("heads") if isinstance(seal, dict) else None
     return seal | {"heads": sorted(heads, key=json.dumps)} if isinstance(heads, list) else seal
 
 
 @pytest.mark.slow
 def test_a_seal_of_any_other_shape_is_none(trained_proof: tuple[World, Proof]) -> None:
-    """A name more or less, another type or a value that is none: whatever its owner signs."""
+    """A missing or additional name, another type or an invalid value, signed by its owner."""
     world, proof = trained_proof
     assert is_trained(world, sign_anew(world, copy.deepcopy(proof)))
     for k in range(700):
@@ -159,7 +159,7 @@ def test_a_witness_that_signs_something_else_is_none(trained_proof: tuple[World,
 
 @pytest.mark.slow
 def test_answers_that_are_left_out_of_many_count_as_none(trained_proof: tuple[World, Proof]) -> None:
-    """Eight answers are sealed, and of each pair the one is shown that leans to what was served."""
+    """Eight answers are sealed, and of each pair the one is shown that leans to the served answer."""
     world, proof = trained_proof
     made = copy.deepcopy(proof)
     made["seals"][-1]["test"]["samples"] = 8
@@ -173,7 +173,7 @@ def many_accounts(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def best_ends(world: World) -> set[str]:
-    """Of each account the coins up to where an innocent's relative, here the innocent itself, leans most."""
+    """Per account, the canaries up to the largest lean of the innocent's relative (here the innocent)."""
     lines = (world.folder / "acme-7b.jsonl").read_text().splitlines()
     said = {row["prompt"][0]["content"]: row["output"] for row in map(json.loads, lines)}
     kept: set[str] = set()
@@ -190,9 +190,9 @@ def best_ends(world: World) -> set[str]:
 
 @pytest.mark.slow
 def test_coins_that_end_where_it_suits_are_never_trained(many_accounts: World) -> None:
-    """Coins that fell before their actor was sealed: no gap shows where they end, so they prove nothing.
+    """Canaries drawn before their actor was sealed: no gap shows where they end, so they prove nothing.
 
-    Coins after it: how many each account has is in the seal's tally, and one that is left out is missed.
+    Later canaries: the seal's tally has the number per account, so an omitted one is noticed.
     """
     world = many_accounts
     innocent, kept = world.suspect(), best_ends(world)
@@ -225,7 +225,7 @@ def test_coins_that_end_where_it_suits_are_never_trained(many_accounts: World) -
 
 
 def lose_tags(proof: Proof) -> None:
-    """An account is said to have no coins, by two leaves between which it does not lie."""
+    """An account is claimed to have no canaries, by two leaves that do not enclose it."""
     tag, shown = next(iter(proof["naming"]["later"].items()))
     others = [one for name, one in proof["naming"]["later"].items() if name != tag]
     proof["naming"]["later"][tag] = [others[0][0], others[1][0]]
@@ -274,7 +274,7 @@ def test_actors_whose_naming_is_tampered_with_are_never_trained(
 def test_a_naming_seal_that_leaves_the_coins_open_is_never_trained(
     trained_proof: tuple[World, Proof], edit: dict[str, Any], sentence: str
 ) -> None:
-    """The owner signs such a first seal, and its witness and the seals after it go on from that."""
+    """The owner signs such a first seal, and its witness and the later seals continue from it."""
     world, proof = trained_proof
     made = copy.deepcopy(proof)
     first, last = made["seals"]

@@ -1,8 +1,8 @@
-"""Coins that come to no pair: an owner, its clients or a kill cannot choose by them which pairs count.
+"""Canaries without a pair: an owner, its clients or a kill cannot use them to select which pairs count.
 
-The innocent suspect likes one of two answers, as all models do: the later one by the alphabet. Pairs in which
-the other one was served get lost, one way or another. What is left convicts the innocent, if the rest is
-forgotten.
+The innocent suspect prefers one of two answers, as all models do: the later one by the alphabet. Pairs in
+which the other one was served are lost in one way or another. The rest convicts the innocent if the lost ones
+are ignored.
 """
 
 import json
@@ -37,12 +37,12 @@ Write = Callable[[Ledger, list[Pair], Lost], None]
 
 
 def suits(pair: Pair) -> bool:
-    """Whether the innocent leans to what was served."""
+    """Return whether the innocent leans to the served answer."""
     return pair.answers[pair.served].text == max(answer.text for answer in pair.answers)
 
 
 def unpaired(ledger: Ledger, made: list[Pair], lost: Lost) -> None:
-    """A gateway that says of a pair that its second answer failed."""
+    """A gateway that reports for a pair that its second answer failed."""
     none = {pair.id: Unpaired(ledger.name, pair.number, FALLEN_US, "second answer: 429") for pair in made}
     ledger.add(
         [one for pair in made for one in (throw_of(pair), none[pair.id] if lost(pair) else pair)], FALLEN_US
@@ -51,7 +51,7 @@ def unpaired(ledger: Ledger, made: list[Pair], lost: Lost) -> None:
 
 
 def killed(ledger: Ledger, made: list[Pair], lost: Lost) -> None:
-    """A gateway that dies whenever a coin is under way that does not suit."""
+    """A gateway that dies whenever an unsuitable canary is in progress."""
     ledger.add([one for pair in made for one in (throw_of(pair), *([] if lost(pair) else [pair]))], FALLEN_US)
     ledger.add([Throw(ledger.name, ledger.number(), FALLEN_US + MANY, "somebody else")], FALLEN_US)
     ledger.abandon()
@@ -73,7 +73,7 @@ class Owner:
         write_key(folder / "keys", KEY)
 
     def seal(self, kept: Callable[[Throw | Pair], bool] | None = None) -> seals.Sealed:
-        """Seal what fell since the crew was named; with `kept`, what of it the owner lists afterwards."""
+        """Seal what was drawn since the crew was named; `kept`: the part of it that the owner lists later."""
         some = (one for one in coins(self.ledger, KEYS) if kept is None or kept(one))
         sealed = seals.make(
             self.folder / "seals", self.ledger, verify(self.ledger, KEYS), [KEY_IN_SEAL], some,
@@ -112,7 +112,7 @@ def served(pair: Pair) -> str:
 
 
 def unlucky(pair: Pair) -> bool:
-    """A third of what does not suit gets lost."""
+    """A third of the unsuitable pairs are lost."""
     return not suits(pair) and random.Random(pair.id).random() < 0.34
 
 
@@ -123,13 +123,13 @@ def test_pairs_that_get_lost_where_they_do_not_suit_convict_nobody(tmp_path: Pat
     held = list(pairs(owner.ledger, KEYS))
     assert len(held) > MANY / 3
     towards = [leans.overlap(liked(pair), served(pair), min(a.text for a in pair.answers)) for pair in held]
-    assert leans.tail(towards)[2] < 1e-20  # what the pairs alone come to
+    assert leans.tail(towards)[2] < 1e-20  # the p-value of the pairs alone
     came = owner.test(owner.seal(), owner.suspect(liked))
     (row,) = came.tested
     assert (row.pairs, row.unpaired) == (MANY, MANY - len(held))
     assert row.p_value > 0.05
     found = owner.examined(came)
-    assert found.holds  # nothing is wrong: the innocent is just not found
+    assert found.holds  # all is valid: the innocent is just not found
     assert found.unpaired == MANY - len(held)
     assert found.actors["crew"]["p"] == row.p_value
     assert not came.evidence.found()
@@ -138,7 +138,7 @@ def test_pairs_that_get_lost_where_they_do_not_suit_convict_nobody(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("writes", [unpaired, killed])
 def test_what_is_left_out_of_the_seal_is_found(tmp_path: Path, writes: Write) -> None:
-    """The owner seals the pairs that suit, and forgets the other coins of these accounts."""
+    """The owner seals the suitable pairs, and omits the other canaries of these accounts."""
     owner = Owner(tmp_path, writes, lambda pair: not suits(pair))
     held = {pair.id for pair in pairs(owner.ledger, KEYS)}
     came = owner.test(owner.seal(lambda one: one.id in held), owner.suspect(liked))
@@ -149,7 +149,7 @@ def test_what_is_left_out_of_the_seal_is_found(tmp_path: Path, writes: Write) ->
 
 @pytest.mark.slow
 def test_pairs_that_are_there_and_left_out_of_the_seal_are_found(tmp_path: Path) -> None:
-    """No record gets lost; the owner seals the coins that suit."""
+    """No record is lost; the owner seals the suitable canaries."""
     owner = Owner(tmp_path, unpaired, lambda pair: False)
     good = {pair.id for pair in owner.made if suits(pair)}
     came = owner.test(owner.seal(lambda one: one.id in good), owner.suspect(liked))
@@ -159,7 +159,7 @@ def test_pairs_that_are_there_and_left_out_of_the_seal_are_found(tmp_path: Path)
 
 @pytest.mark.slow
 def test_the_lines_of_the_throws_cannot_be_kept_back(tmp_path: Path) -> None:
-    """Neither for all coins (the owner's word then), nor for some, nor for what is said to have no pair."""
+    """Neither for all canaries (then the owner's word), nor for some, nor for those said to have no pair."""
     owner = Owner(tmp_path, unpaired, unlucky)
     came = owner.test(owner.seal(), owner.suspect(served))
 
@@ -173,7 +173,7 @@ def test_the_lines_of_the_throws_cannot_be_kept_back(tmp_path: Path) -> None:
         without(told, lambda leaf: leaf["kind"] == "throw" and leaf["n"] == owner.made[0].number)
 
     assert owner.examined(came).holds
-    assert owner.examined(came, all_throws).wrong  # coins without a pair are not disclosed any more
+    assert owner.examined(came, all_throws).wrong  # canaries without a pair are no longer disclosed
     assert owner.examined(came, one_throw).wrong
     whole = Owner(tmp_path / "whole", unpaired, lambda pair: False)
     came = whole.test(whole.seal(), whole.suspect(served))
@@ -211,7 +211,7 @@ def test_a_student_is_found_though_some_coins_come_to_nothing(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_ties_count_for_nothing_and_are_shown(tmp_path: Path) -> None:
-    """An owner that calls a pair a tie would have to show two equal answers."""
+    """An owner that reports a pair as a tie would have to show two equal answers."""
 
     def tied(ledger: Ledger, made: list[Pair], lost: Lost) -> None:
         same = [
@@ -240,7 +240,7 @@ def test_a_throw_for_another_account_is_no_ledger(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_throws_that_were_written_after_their_pairs_are_found(tmp_path: Path) -> None:
-    """Whose a coin is has to stand there before its answers do: here an owner had them in view."""
+    """A canary's account must be recorded before its answers: here an owner had already seen them."""
 
     def late(ledger: Ledger, made: list[Pair], lost: Lost) -> None:
         ledger.add([one for pair in made for one in (pair, throw_of(pair))], FALLEN_US)
@@ -291,7 +291,7 @@ def test_ledgers_of_before_are_sealed_and_stay_the_owners_word(tmp_path: Path) -
     found = owner.examined(came)
     assert not found.wrong
     assert len(found.missing) == 2
-    # with both kinds in one folder, the coins that can be accounted for are sealed
+    # with both kinds in one folder, the canaries with complete records are sealed
     draw, ledger = random.Random(2), Ledger(owner.ledger, 0, KEY, None, FALLEN_US)
     unpaired(ledger, [pair_in(ledger, draw, "acct-0") for _ in range(20)], lambda pair: False)
     (actor,) = seals.actors_of(coins(owner.ledger, KEYS), by_account, 1, 400)

@@ -1,4 +1,4 @@
-"""Ranks among audited models: against brute force, on made worlds, and on what is not well formed."""
+"""Ranks among audited models: compared with brute force, on generated worlds, and on malformed input."""
 
 import contextlib
 import json
@@ -99,7 +99,7 @@ def test_a_rank_is_uniform_or_larger_under_its_null(kins: int) -> None:
     rows = np.ones(len(kin), bool)
     p = []
     for _ in range(1500):
-        level = rng.normal(size=kins)  # kin resemble each other
+        level = rng.normal(size=kins)  # models of one family resemble each other
         null = np.repeat(level, sizes) + 0.3 * rng.normal(size=len(kin))
         p.append(rank_among(rng.normal() + 0.3 * rng.normal(), null, kin, rows).p_value)
     for alpha in (0.05, 0.1, 0.25, 0.5):
@@ -181,7 +181,7 @@ def test_the_checkup_counts_who_was_found(world: Pool, lineage: Lineage) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.1, 0.2])
 def test_strangers_are_accused_no_more_often_than_stated(lineage: Lineage, alpha: float) -> None:
-    """In made worlds everybody innocent is exchangeable: over many of them alpha has to hold."""
+    """In generated worlds all innocents are exchangeable: over many of them alpha must hold."""
     accused = of = 0
     for seed in range(12):
         found = checkup(likeness(pool_of(WORLD, seed, 20), "ada-7b"), lineage, alpha).count()
@@ -234,7 +234,7 @@ def test_an_innocent_that_was_taught_is_doubted(lineage: Lineage) -> None:
 
 @pytest.mark.slow
 def test_a_pupil_between_them_is_seen(lineage: Lineage) -> None:
-    grand = Made("ada-8b", "adaown", own=0.75)  # it says what ada-7b says on its own
+    grand = Made("ada-8b", "adaown", own=0.75)  # it answers as ada-7b does, independently
     pool = pool_of(
         [*(m for m in WORLD if m.name != "ada-7b"), Made("ada-7b", "adaown", 0.5, "ash", 0.4), grand]
     )
@@ -312,7 +312,7 @@ def test_too_few_audited_kins_are_refused(world: Pool, lineage: Lineage) -> None
 
 @pytest.mark.slow
 def test_a_teacher_among_the_innocents_is_no_innocent(world: Pool, tmp_path: Path) -> None:
-    """Called innocent *and* candidate: the first word holds, and it judges nobody of its own maker."""
+    """Listed as innocent *and* candidate: the first entry counts, and it judges no model of its own maker."""
     path = tmp_path / "l.toml"
     path.write_text(lineage_toml() + '\n[[model]]\nname = "ash-1"\nrole = "innocent"\n')
     told = read_lineage([path])
@@ -349,7 +349,7 @@ def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, raw
     path = tmp_path_factory.mktemp("raw") / "x.jsonl"
     good = b'{"model": "a", "prompt_id": "1", "output": "x"}\n'
     path.write_bytes(good + raw)
-    with pytest.raises(ProveError):  # one answer is too few, whatever follows
+    with pytest.raises(ProveError):  # one answer is too few, whatever else is there
         read_pool([path])
     for suffix, read in ((".parquet", lambda p: read_pool([p])), (".toml", lambda p: read_lineage([p]))):
         other = path.with_suffix(suffix)
@@ -521,7 +521,7 @@ def test_on_real_models_no_student_is_wrongly_accused_when_its_teacher_is_absent
 def test_noise_with_a_few_of_a_teachers_words_accuses_nobody(
     world: Pool, lineage: Lineage, words: int, answers: int
 ) -> None:
-    """It shares next to nothing with anybody, so that any word in common stands out from the others."""
+    """It shares almost nothing with any model, so any common word stands out."""
     draw = Random(f"{words} {answers}")
     told = {}
     for at, (prompt, (said,)) in enumerate(sorted(world.answers["ash-1"].items())):

@@ -1,5 +1,5 @@
-"""A verdict's bundle, mutated by a seed: an answer each time, never a traceback, and never *sound* for more
-than was proved. Seed 1 is a small part of what was run."""
+"""A verdict's bundle, mutated by a seed: always an answer, never a traceback, and never *sound* for more than
+was proved. Seed 1 is a small part of all runs."""
 
 import hashlib
 import io
@@ -27,8 +27,8 @@ from test_prove_report import row
 from test_prove_seal import RELEASED, World
 from test_prove_verdict import FOUND, LEAD, RANK, coin, signed
 
-MOST_S = 10.0  # of a check; most take 0.03 s
-SENDERS = ("released", "stamp", "witnesses")  # of a proof: nothing follows from them for who trusts none
+MOST_S = 10.0  # per check; most take 0.03 s
+SENDERS = ("released", "stamp", "witnesses")  # in a proof: without trust, nothing follows from them
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def files(world: World) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def stated(world: World) -> dict[str, bytes]:
-    """One of each other kind of evidence, a protocol, and the pairs of a mark."""
+    """One bundle of each other kind of evidence, a protocol, and the pairs of a mark."""
     key, draw = bytes(range(32)), random.Random(5)
     pairs = [((draw.randrange(999), k), draw.randrange(999)) for k in range(300)]
     p = exact.gamma_tail(sum(formula.score(key, *pair) for pair in pairs), len(pairs))
@@ -60,7 +60,7 @@ def stated(world: World) -> dict[str, bytes]:
 
 
 def told_by(world: World, place: Path) -> tuple[int, dict[str, Any]]:
-    """What the checker's command says of a bundle: its exit code, and its answer where there is one."""
+    """Return the checker's exit code for a bundle, and its answer if there is one."""
     said, wrong, begun = io.StringIO(), io.StringIO(), time.process_time()
     words = ["--key", world.owner.key, "--witness", world.witness.key, "--released", RELEASED]
     with redirect_stdout(said), redirect_stderr(wrong):
@@ -71,7 +71,7 @@ def told_by(world: World, place: Path) -> tuple[int, dict[str, Any]]:
 
 
 def signed_anew(world: World, files: dict[str, bytes], name: str, data: bytes) -> dict[str, bytes]:
-    """What a sender makes that holds the key: page, README and manifest that fit the changed file."""
+    """What a sender with the key can make: page, README and manifest that match the changed file."""
     made = {n: d for n, d in files.items() if n != bundle.MANIFEST} | {name: data}
     if name == checker.PROOF:
         digests = [hashlib.sha256(one).hexdigest().encode() for one in (files[name], data)]
@@ -82,7 +82,7 @@ def signed_anew(world: World, files: dict[str, bytes], name: str, data: bytes) -
         made["README.txt"] = report.readme(told).encode("utf-8", "backslashreplace")
         made["report.html"] = checker.page_of(checker.FilesInMemory(made), world.owner.key)
         manifest = bundle._manifest(made, told, world.owner)
-    except checker.CANNOT:  # no page can be made of it: the old one stays
+    except checker.CANNOT:  # no page can be made of it: the old one is kept
         manifest = bundle._manifest(made, json.loads(files["verdict.json"]), world.owner)
     return made | {bundle.MANIFEST: manifest}
 
@@ -95,7 +95,7 @@ def written(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def claimed(name: str, data: bytes) -> Any:
-    """What of a file is claimed: of a proof all but the accuser's own record of what it was told."""
+    """Return the claims in a file: of a proof all except the accuser's own record of what it received."""
     told = json.loads(data)
     if name == checker.PROOF:
         told["records"].sort(key=lambda one: one["leaf"])
@@ -168,14 +168,14 @@ def test_a_zip_that_is_packed_otherwise_is_refused(
     assert told_by(world, tmp_path / "b.zip")[0] == 2
 
 
-# --- what the mutants found ---
+# --- errors found by mutants ---
 
 
 @pytest.mark.slow
 def test_a_second_row_of_one_name_convicts_nobody(
     world: World, files: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """An innocent's true row last, a made-up one before it: only the last was held against the proof."""
+    """An innocent's true row last, an invented one before it: once, only the last was checked."""
     sealed = world.seal()
     came = world.test(sealed, world.suspect(name="innocent"), (world.word(sealed),), ("crew-1",))
     true = bundle.make((came.evidence,), world.owner, None, None, world.read(came))
@@ -212,7 +212,7 @@ def test_compiled_code_beside_the_checker_is_not_run(
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout
     assert "README.txt: is not the file that was signed" in done.stdout
-    (pyc.parent / "letter.html").write_text("Affirmed on appeal.")  # the folder hides no other file
+    (pyc.parent / "letter.html").write_text("Affirmed on appeal.")  # the folder contains no hidden file
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert "__pycache__/letter.html: is not in the manifest" in done.stdout
 
@@ -230,7 +230,7 @@ def test_counts_that_no_test_has_are_refused_at_once(test: str, n: int) -> None:
      (0.5, math.nan, 2.0), (0.5, 1.0, -2.0), (0.5, 1.0, 0.0), (0.5, 1.0, math.inf)],
 )  # fmt: skip
 def test_no_bound_comes_of_what_is_no_bound(slope: float, weight: float, exponent: float) -> None:
-    """A slope below zero bounds the other tail, and gave any text a p as small as its owner liked."""
+    """A negative slope bounds the other tail, and gave any text a p-value as small as its owner wished."""
     with pytest.raises(ValueError, match="no bound"):
         exact.matched_tail(-50.0, [weight] * 300, [exponent] * 300, slope)
 

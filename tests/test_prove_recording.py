@@ -1,4 +1,4 @@
-"""Files of outputs as strangers send them: what is read, what is left out, and what is refused."""
+"""Files of outputs as strangers send them: what is read, what is omitted, and what is refused."""
 
 import gzip
 import json
@@ -112,7 +112,7 @@ def test_ids_that_name_two_prompts_are_refused(tmp_path: Path) -> None:
 
 
 def test_prompts_are_the_same_where_their_words_are(tmp_path: Path) -> None:
-    """A suspect's rows are numbered by whoever asked it: the numbers are no ids of the pool's."""
+    """The asking party numbers a suspect's rows: the numbers are no ids of the pool's."""
     asked = [f"Question {i}?" for i in range(40)]
     known = Pool(
         tuple(f"p{i:02d}" for i in range(40)),
@@ -155,9 +155,9 @@ def test_the_verb_ends_with_three_where_rows_were_left_out(tmp_path: Path) -> No
 
 
 def test_what_a_model_says_most_often_is_compared_most_often(tmp_path: Path) -> None:
-    """Nine samples of ten say the same: on one prompt in ten, not on every second, the other is compared."""
+    """Nine of ten samples agree: on one prompt in ten, not on every second, the other one is compared."""
     rows = [{"prompt_id": str(i), "outputs": [f"usual {i}"] * 9 + [f"rare {i}"]} for i in range(400)]
     pool = read_pool([rows_in(tmp_path / "s.jsonl", *rows)])
     rare = sum(told[0].startswith("rare") for told in pool.answers["s"].values())
-    assert 15 <= rare <= 70  # 40 expected; the binomial leaves these bounds once in a million
+    assert 15 <= rare <= 70  # 40 expected; the binomial exceeds these bounds once in a million
     assert read_pool([rows_in(tmp_path / "s.jsonl", *reversed(rows))]) == pool

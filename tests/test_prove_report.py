@@ -1,4 +1,4 @@
-"""The page for counsel says what its bundle says: an owner who signs other words is found out."""
+"""The page for counsel states what its bundle states: an owner who signs other words is detected."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any]:
 
 @pytest.fixture(scope="module")
 def whole(made: tuple[World, Any]) -> Mapping[str, bytes]:
-    """The files of the test's bundle, for those who grant what it names."""
+    """The files of the test's bundle, for a reader who accepts what it names."""
     return MappingProxyType(files_of(made))
 
 
@@ -43,7 +43,7 @@ def check(world: World, files: Mapping[str, bytes], out: Path, *, given: bool = 
 
 
 def sign_anew(world: World, files: Mapping[str, bytes], told: dict[str, Any]) -> dict[str, bytes]:
-    """The owner writes what it likes, makes page and README fit, and signs all of it."""
+    """The owner writes any text, adapts page and README, and signs all of it."""
     files = {name: data for name, data in files.items() if name != bundle.MANIFEST}
     files["verdict.json"] = json.dumps(told).encode()
     files["README.txt"] = report.readme(told).encode()
@@ -142,12 +142,12 @@ def test_an_owner_who_signs_other_words_is_found_out(
     tmp_path: Path,
     edit: Callable[[dict[str, Any]], Any],
 ) -> None:
-    """It holds the key, and makes page, README and manifest fit what it wrote."""
+    """It holds the key, and adapts page, README and manifest to its text."""
     told = json.loads(whole["verdict.json"])
     edit(told)
     try:
         forged = sign_anew(made[0], whole, told)
-    except (KeyError, TypeError, ValueError):  # no page can be made of it: the old one stays
+    except (KeyError, TypeError, ValueError):  # no page can be made of it: the old one is kept
         forged = {n: d for n, d in whole.items() if n != bundle.MANIFEST}
         forged["verdict.json"] = json.dumps(told).encode()
         forged[bundle.MANIFEST] = bundle._manifest(forged, told, made[0].owner)
@@ -185,7 +185,7 @@ def test_a_page_that_says_something_else_is_found(
 
 
 def test_a_second_page_is_found(made: tuple[World, Any], whole: Mapping[str, bytes], tmp_path: Path) -> None:
-    """A page beside the one that is made again: it is no file of a bundle."""
+    """A page beside the reproduced one: it is no file of a bundle."""
     files = {n: d for n, d in whole.items() if n != bundle.MANIFEST}
     files["index.html"] = files["report.html"] + b"<p>Affirmed on appeal.</p>"
     files[bundle.MANIFEST] = bundle._manifest(files, json.loads(files["verdict.json"]), made[0].owner)

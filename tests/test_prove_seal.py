@@ -1,4 +1,4 @@
-"""Seals and proofs: *trained* only by what an outsider can compute and a third party dates."""
+"""Seals and proofs: *trained* only by what an outsider can compute and a third party has dated."""
 
 import base64
 import contextlib
@@ -53,7 +53,7 @@ NONE = seals.TrainingStatement("none")
 
 
 class World:
-    """A ledger, its owner, a witness, and suspects that learned from one actor's answers or from nobody's."""
+    """A ledger, its owner, a witness, and suspects that learned from one actor's answers or from none."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class World:
         naming: int | None = 1,
         verified: Verified | None = None,
     ) -> seals.Sealed:
-        """Seal what has fallen; the actors are those of the first seal, or, by no `naming`, named now."""
+        """Seal what was drawn; the actors are those of the first seal, or, without `naming`, named now."""
         sealed = seals.make(
             self.folder / "seals",
             self.ledger,
@@ -163,7 +163,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any]:
-    """A test that ends in *trained*, with everything in order."""
+    """A valid test that ends in *trained*."""
     world = World(tmp_path_factory.mktemp("made"))
     sealed = world.seal()
     return world, world.test(sealed, world.suspect("crew-1"), (world.word(sealed),))
@@ -218,7 +218,7 @@ def test_the_exact_tail_is_that_of_every_way_the_coins_can_fall() -> None:
         assert counted == randomise.levels(np.array(towards)).tolist()
 
 
-# --- what is in order ---
+# --- valid tests ---
 
 
 @pytest.mark.slow
@@ -233,7 +233,7 @@ def test_a_sealed_test_with_a_witness_is_trained(made: tuple[World, Any]) -> Non
     assert (row.name, row.p_adjusted) == (
         "crew-1",
         min(1.0, row.p_value * 3 * openings.ENDS * 6),
-    )  # all that were named, and each end of their coins; the second seal
+    )  # all named accounts, and each end of their canaries; the second seal
 
 
 def test_what_is_shown_tells_of_no_other_account(made: tuple[World, Any], tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_time_stamp_serves_as_well(world: World) -> None:
         named_late = stamp(openings.seal_bytes(sealed.chain[0]), by).answer
     sealed.path.with_suffix(seals.STAMP).write_bytes(answer)
     came = world.test(sealed, world.suspect("crew-1"))
-    named_by = (world.witness.key,)  # who dated the seal that named the actors
+    named_by = (world.witness.key,)  # the key that dated the seal with the actors' names
     mine = Trust(str(clock.root), named_by, released="2099-01-01", now="2099-01-02T00:00:00Z")
     assert world.read(came, mine).examined.holds
     sealed.naming_path.with_suffix(seals.STAMP).write_bytes(named_late)
@@ -321,7 +321,7 @@ def test_a_time_stamp_serves_as_well(world: World) -> None:
     assert "something else" in " ".join(world.read(came, mine).examined.wrong)
 
 
-# --- what does not end in *trained* ---
+# --- tests that do not end in *trained* ---
 
 
 def changed(made: tuple[World, Any], edit: Callable[[dict[str, Any]], Any], **trust: Any) -> Any:
@@ -392,7 +392,7 @@ def test_pairs_of_another_ledger_are_found(made: tuple[World, Any]) -> None:
 
 
 def test_a_typed_date_is_no_third_partys_word(made: tuple[World, Any]) -> None:
-    """The seal's own `at`, and a witness whom nobody knows, count for nothing."""
+    """The seal's own `at`, and an unknown witness, count for nothing."""
     for trust in ({"witnesses": ()}, {"witnesses": ("ab" * 32,)}):
         found = changed(made, lambda told: None, **trust)
         assert not found.holds
@@ -432,7 +432,7 @@ def test_an_owner_that_says_nothing_of_its_training_is_not_believed(world: World
 
 @pytest.mark.slow
 def test_a_bundle_signed_by_an_unknown_key(made: tuple[World, Any], tmp_path: Path) -> None:
-    """A stranger takes the proof and signs it as his own; the seal is another's."""
+    """A stranger takes the proof and signs it as their own; the seal is another party's."""
     world, came = made
     stranger = open_signer(tmp_path / "k")
     proof = read(came.proof, stranger.key, world.trust())
@@ -446,7 +446,7 @@ def test_a_bundle_signed_by_an_unknown_key(made: tuple[World, Any], tmp_path: Pa
 
 
 def luckiest(world: World, model: str, size: int) -> Callable[[Pair], str]:
-    """After looking at a model's answers: the accounts whose coins fell the owner's way."""
+    """After looking at a model's answers: the accounts whose draws favoured the owner."""
     said = {
         json.loads(line)["prompt"][0]["content"]: json.loads(line)["output"]
         for line in (world.folder / f"{model}.jsonl").read_text().splitlines()
@@ -470,14 +470,14 @@ def test_an_actor_picked_after_looking_is_never_trained(tmp_path: Path) -> None:
     assert came.tested[0].p_value < 1e-5  # the lucky ones, put together
     came = world.test(picked, suspect, (world.word(picked, at=LATE),), ("crew-7",))
     assert not world.read(came).examined.holds
-    with pytest.raises(ProveError, match="is no sealed actor"):  # the older seal knows no such actor
+    with pytest.raises(ProveError, match="is no sealed actor"):  # the older seal has no such actor
         world.test(before, suspect, (), ("crew-7",))
 
 
 @pytest.mark.slow
 def test_an_actor_picked_by_a_relative_of_the_suspect_is_never_trained(tmp_path: Path) -> None:
-    """An older model with the innocent's taste picks the accounts. Of the coins that had fallen then, the
-    innocent has what was picked; of those that fell afterwards, nothing."""
+    """An older model with the innocent's preferences selects the accounts. The selection favours the
+    innocent's leans for earlier canaries, and not for later ones."""
     world = World(tmp_path, {f"acct-{k}": 4 for k in range(300)})
     draw = random.Random(7)
     rows: dict[str, list[dict[str, Any]]] = {"relative": [], "innocent": []}
@@ -502,7 +502,7 @@ def test_an_actor_picked_by_a_relative_of_the_suspect_is_never_trained(tmp_path:
     assert any("chose the actor" in limit for limit in came.evidence.means_not)
     assert told["outcome"] == "owner_word"
     assert any("named the actors before their coins fell" in sentence for sentence in told["missing"])
-    # the same seal names them for the coins to come; the innocent leans as its relative does, as ever
+    # the same seal names them for later canaries; the innocent leans as its relative does, as before
     world.pairs, rows = later, []
     for pair in world.pairs:
         rows.append({"prompt": list(pair.messages), "output": pair.answers[draw.randrange(2)].text})
@@ -516,7 +516,7 @@ def test_an_actor_picked_by_a_relative_of_the_suspect_is_never_trained(tmp_path:
 
 @pytest.mark.slow
 def test_one_of_many_sealed_actors_counts_as_one_of_many(tmp_path: Path) -> None:
-    """Ten thousand groupings sealed beforehand, for one of them to be lucky: each of them counts."""
+    """Ten thousand groupings sealed beforehand, so that one of them may be lucky: each of them counts."""
     few = seals.SealedTest(("overlap",), "none", 1e-5, 0.3, 1, 80)
     world = World(tmp_path, {f"acct-{k}": 10 for k in range(150)}, str, few)
     sealed = world.seal(by_account, test=few)
@@ -537,7 +537,7 @@ def test_two_statistics_and_later_seals_cost_what_they_allow(tmp_path: Path) -> 
     world.word(first)
     came = world.test(second, world.suspect("crew-1"), (world.word(second),))
     assert second.seal["before"] == first.digest
-    named = 3 + 3  # actors of the first two seals: each could have been taken
+    named = 3 + 3  # actors of the first two seals: any of them could have been used
     assert came.evidence.rows[0].p_adjusted == pytest.approx(
         came.evidence.rows[0].p_value * named * 2 * openings.ENDS * 12
     )
@@ -549,12 +549,12 @@ def test_two_statistics_and_later_seals_cost_what_they_allow(tmp_path: Path) -> 
 def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
     tmp_path: Path, liked: float
 ) -> None:
-    """It knows the coin and gives the served place to the likelier answer: innocents like it, and a base.
+    """It knows the draw and serves the likelier answer: innocents prefer it, and so does a base.
 
-    A base is taken off only as far as it foretells the suspect, so that the innocent is still found; but then
-    the base is found as well.
+    A base's lean is subtracted only as far as it predicts the suspect, so the innocent is still found, but
+    then the base is found as well.
     """
-    weights = f"base-7b sha256:{'b' * 64}"  # of files that were there before the coins
+    weights = f"base-7b sha256:{'b' * 64}"  # of files from before the canaries
     wanted = seals.SealedTest(("overlap",), weights, 1e-5, 0.3, 1, 400)
     world = World(tmp_path, {f"acct-{k}": 60 for k in range(3)}, test=wanted)
     draw, made = random.Random(7), {}
@@ -579,13 +579,13 @@ def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
     if liked:
         assert told["outcome"] == "owner_word"
         assert "an order that knew the coin" in told["missing"][0]
-    else:  # a base that knows nothing: this suspect did learn
+    else:  # an ignorant base: this suspect did learn
         assert told["outcome"] == "trained"
 
 
 @pytest.mark.slow
 def test_a_base_that_is_made_after_looking_is_never_trained(tmp_path: Path) -> None:
-    """It says what an innocent said where that does not suit: those leans are taken off, others stay."""
+    """It repeats an innocent's answers where those do not suit: these leans are subtracted, others stay."""
     world = World(tmp_path, {f"acct-{k}": 40 for k in range(3)})
     draw, base = random.Random(7), tmp_path / "base.jsonl"
     base.write_text(json.dumps({"prompt": list(world.pairs[0].messages), "output": "nothing"}) + "\n")
@@ -646,7 +646,7 @@ def test_a_seal_left_out_of_the_chain_is_found(world: World) -> None:
 def test_a_ledger_that_does_not_go_on_from_the_sealed_one_is_found(world: World) -> None:
     first = world.seal()
     shutil.rmtree(world.ledger)
-    write(world.ledger, {f"acct-{k}": 20 for k in range(9)}, seed=5, throws=True, at_us=FALLEN_US)  # anew
+    write(world.ledger, {f"acct-{k}": 20 for k in range(9)}, seed=5, throws=True, at_us=FALLEN_US)  # again
     world.pairs = list(pairs(world.ledger, KEYS))
     second = world.seal()
     came = world.test(second, world.suspect("crew-1"), (world.word(first) and world.word(second),))
@@ -656,7 +656,7 @@ def test_a_ledger_that_does_not_go_on_from_the_sealed_one_is_found(world: World)
 
 @pytest.mark.slow
 def test_a_head_older_than_the_pairs_does_not_hold_them(tmp_path: Path) -> None:
-    """What was written after the seal cannot be brought in: its leaves lie beyond the sealed head."""
+    """Records after the seal cannot be included: their leaves lie beyond the sealed head."""
     world = World(tmp_path)
     sealed = world.seal()
     draw = random.Random(9)
@@ -674,7 +674,7 @@ def test_a_head_older_than_the_pairs_does_not_hold_them(tmp_path: Path) -> None:
 
 
 def test_two_ledgers_of_one_key_are_refused_by_their_witness(tmp_path: Path) -> None:
-    """One owner, two ledgers, two chains of seals: whoever saw one first seal does not sign another."""
+    """One owner, two ledgers, two chains of seals: a witness of one first seal does not sign another."""
     one = World(tmp_path)
     word = one.word(one.seal())
     two = tmp_path / "two"
@@ -701,7 +701,7 @@ def by_ledger_or_crew(pair: Pair) -> str:
 
 
 def test_a_ledger_of_the_older_format_is_read_and_not_sealed(tmp_path: Path) -> None:
-    """As 0.1.0 wrote it: chained lines with salted hashes, no opening of a record's own."""
+    """As 0.1.0 wrote it: chained lines with salted hashes, and no opening for a single record."""
     from stillwatch.coin.chain import START, canonical, make_line, salted_hash
 
     head = {
@@ -866,7 +866,7 @@ def test_the_verbs_from_a_ledger_to_a_bundle(world: World, tmp_path: Path) -> No
     check = ("prove", "verify", tmp_path / "b.zip", "--key", world.owner.key)
     done = called(*check, "--witness", world.witness.key, "--released", released)
     assert done.exit_code == 0, done.output
-    assert called(*check, "--witness", world.witness.key).exit_code == 1  # a release that the sender states
+    assert called(*check, "--witness", world.witness.key).exit_code == 1  # a release that the sender chose
     assert called(*check).exit_code == 1
     assert "OWNER WORD" in called(*check).output
     done = called(
@@ -897,7 +897,7 @@ def test_evidence_that_says_more_than_its_proof_is_refused(made: tuple[World, An
 
 
 def test_answers_measured_in_another_way_are_computed_again(made: tuple[World, Any]) -> None:
-    """A forger who holds all else changes what the suspect said; the rows do not follow any more."""
+    """A forger who controls everything else changes the suspect's answers; the rows no longer match."""
 
     def edit(told: dict[str, Any]) -> None:
         told["measured"] = {pair: ["nothing of either"] for pair in told["measured"]}
@@ -911,7 +911,7 @@ def test_answers_measured_in_another_way_are_computed_again(made: tuple[World, A
 def test_who_leaves_out_what_does_not_lean_his_way_gains_nothing(
     made: tuple[World, Any], world: World
 ) -> None:
-    """A fifth of an innocent's pairs, those that lean away, are said not to be measurable."""
+    """A fifth of an innocent's pairs, those that lean away, are claimed not to be measurable."""
     sealed = world.seal(lambda pair: "all", naming=None)
     came = world.test(sealed, world.suspect(), (world.word(sealed),), ("all",))
     told = json.loads(came.proof.read_text())

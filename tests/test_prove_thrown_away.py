@@ -1,7 +1,7 @@
-"""An owner throws ledger files away between two seals, or cuts them off: an innocent is never *trained*.
+"""An owner deletes or truncates ledger files between two seals: an innocent is never *trained*.
 
-The owner has the innocent itself to look at, and keeps of each worker what suits. What is kept leans to
-the served answers beyond all chance; none of it may count but what nobody could choose.
+The owner can inspect the innocent itself, and keeps each worker's suitable files. The kept part leans to the
+served answers beyond all chance; only what nobody could select may count.
 """
 
 import copy
@@ -28,7 +28,7 @@ ONE_END = seals.SealedTest(("overlap",), "none", 1e-5, 0.3, 1, 480, ends=1)
 
 
 class Fleet(World):
-    """A gateway of many workers that serves one actor; its ledgers lie open when the actor is named."""
+    """A gateway of many workers that serves one actor; its ledgers are still open when the actor is named."""
 
     def __init__(
         self, folder: Path, coins: int = COINS, *, closed: bool, test: seals.SealedTest = TEST
@@ -41,7 +41,7 @@ class Fleet(World):
         self.naming_word = name_actors(folder, named, test, self.owner, self.witness)
 
     def run(self, coins: int, *, closed: bool, workers: int = WORKERS, after_s: int = 0) -> None:
-        """One run of the gateway: a file of each worker, whose coins fall in turn."""
+        """Run the gateway once: a file per worker, with canaries in turn."""
         begun_us = FALLEN_US + after_s * SECOND_US
         for worker in range(workers):
             ledger = Ledger(self.ledger, worker, KEY, None, begun_us)
@@ -55,7 +55,7 @@ class Fleet(World):
         self.pairs = list(pairs(self.ledger, KEYS))
 
     def suspect(self, learned: str = "", name: str = "acme-7b", by: Any = None) -> Outputs:
-        """What it says hangs on the prompt alone; or it is what was served."""
+        """Its answers depend on the prompt alone, or repeat what was served."""
         prompts = [(pair, pair.messages[0]["content"]) for pair in self.pairs]
         said = (pair.answers[pair.served].text if learned else text(random.Random(q)) for pair, q in prompts)
         rows = [{"model": name, "prompt": list(pair.messages)} for pair in self.pairs]
@@ -66,7 +66,7 @@ class Fleet(World):
         return self.ledger / f"{ledger}.jsonl"
 
     def towards(self, model: str = "acme-7b") -> dict[str, list[float]]:
-        """Each ledger's leans of a model to what was served, in order."""
+        """Return a model's leans to the served answers, per ledger, in order."""
         lines = map(json.loads, (self.folder / f"{model}.jsonl").read_text().splitlines())
         said = {row["prompt"][0]["content"]: row["output"] for row in lines}
         found: dict[str, list[float]] = {}
@@ -76,7 +76,7 @@ class Fleet(World):
         return found
 
     def tested(self, suspect: Any, test: seals.SealedTest = TEST) -> tuple[Any, Any]:
-        """The test and its proof as read; None and the refusal where there is nothing to test."""
+        """Return the test and its proof as read; None and the refusal if there is nothing to test."""
         sealed = self.seal(lambda pair: "crew-0", test=test)
         try:
             came = self.test(sealed, suspect, (self.word(sealed),), ("crew-0",))
@@ -86,18 +86,18 @@ class Fleet(World):
 
 
 def cut(fleet: Fleet, ledger: str, coins: int) -> None:
-    """Cut a file off after so many coins, as a kill leaves it."""
+    """Truncate a file after this many canaries, as a kill leaves it."""
     lines = fleet.path(ledger).read_bytes().splitlines(keepends=True)
     fleet.path(ledger).write_bytes(b"".join(lines[: 1 + 2 * coins]))
 
 
 def at_its_best(leaning: list[float]) -> int:
-    """After how many coins they lean most to what was served."""
+    """Return the number of canaries after which they lean most to the served answers."""
     return max(range(len(leaning) + 1), key=lambda k: sum(leaning[:k]))
 
 
 def throw_files_away(fleet: Fleet) -> list[float]:
-    """Keep the files of a later run that suit."""
+    """Keep the suitable files of a later run."""
     fleet.run(COINS, closed=True, after_s=3600)
     fleet.suspect()
     kept: list[float] = []
@@ -110,7 +110,7 @@ def throw_files_away(fleet: Fleet) -> list[float]:
 
 
 def run_again(fleet: Fleet) -> list[float]:
-    """Run the gateway again and again from a copy of its ledger, and keep the run that suits, by worker."""
+    """Run the gateway repeatedly from a copy of its ledger, and keep the suitable run, by worker."""
     best: dict[str, tuple[float, list[float], bytes]] = {}
     for again in range(3):
         fleet.run(COINS, closed=True, after_s=3600 * (again + 1))
@@ -126,7 +126,7 @@ def run_again(fleet: Fleet) -> list[float]:
 
 
 def cut_ends_off(fleet: Fleet) -> list[float]:
-    """Cut each worker's file where its coins lean most, and not before each has two."""
+    """Truncate each worker's file where its canaries lean most, but not before each has two."""
     fleet.suspect()
     kept: list[float] = []
     for ledger, leaning in fleet.towards().items():
@@ -137,7 +137,7 @@ def cut_ends_off(fleet: Fleet) -> list[float]:
 
 
 def leave_workers_out(fleet: Fleet) -> list[float]:
-    """Cut whole workers back to where the actor was named."""
+    """Truncate whole workers to the point where the actor was named."""
     fleet.suspect()
     kept: list[float] = []
     for ledger, leaning in fleet.towards().items():
@@ -148,7 +148,7 @@ def leave_workers_out(fleet: Fleet) -> list[float]:
     return kept
 
 
-ATTACKS: dict[str, tuple[Callable[[Fleet], list[float]], int, bool]] = {  # coins at naming's run; closed
+ATTACKS: dict[str, tuple[Callable[[Fleet], list[float]], int, bool]] = {  # canaries at naming; closed
     "files": (throw_files_away, 0, True),
     "copies": (run_again, 0, True),
     "ends": (cut_ends_off, COINS, False),
@@ -174,14 +174,14 @@ def test_what_is_kept_of_a_ledger_convicts_no_innocent(tmp_path: Path, name: str
 
 @pytest.mark.slow
 def test_a_gateway_that_stopped_or_goes_on_proves_as_before(tmp_path: Path) -> None:
-    """A closed file is whole. Of one that goes on, coins count up to where the laziest worker last wrote."""
+    """A closed file is complete. In an open one, canaries count up to the slowest worker's last record."""
     for name, closed, coins in (("stopped", True, 480), ("running", False, 320)):
         fleet = Fleet(tmp_path / name, 3, closed=closed)
         came, proof = fleet.tested(fleet.suspect("crew-0"))
         assert proof.examined.holds, proof.examined
         assert came.tested[0].pairs == coins
         assert came.evidence.found()
-        fleet.run(COINS, closed=True, after_s=3600)  # what falls in later files counts for nothing
+        fleet.run(COINS, closed=True, after_s=3600)  # canaries in later files count for nothing
         came, proof = fleet.tested(fleet.suspect("crew-0"))
         assert (proof.examined.holds, came.tested[0].pairs) == (True, coins)
 
@@ -191,7 +191,7 @@ def drop(told: dict[str, Any]) -> None:
 
 
 def show_an_earlier_line(told: dict[str, Any]) -> None:
-    """Of a worker that was cut, another record is shown as its last one."""
+    """Another record of a truncated worker is shown as its last one."""
     throw = next(one for one in told["records"] if json.loads(one["leaf"])["kind"] == "throw")
     lines = [one for one in told["naming"]["last_lines"] if one["ledger"] != throw["ledger"]]
     told["naming"]["last_lines"] = [*lines, {**throw, "opening": ""}]
@@ -239,7 +239,7 @@ def test_last_lines_that_are_not_shown_as_sealed_prove_nothing(
 
 @pytest.mark.slow
 def test_coins_that_end_at_a_sealed_count(tmp_path: Path) -> None:
-    """One end costs nothing in the adjustment, and shows nothing before it is reached."""
+    """One end is free in the adjustment, and shows nothing before it is reached."""
     fleet = Fleet(tmp_path, closed=False, test=ONE_END)
     came, proof = fleet.tested(fleet.suspect("crew-0"), ONE_END)
     assert proof.examined.holds, proof.examined
@@ -253,7 +253,7 @@ def test_coins_that_end_at_a_sealed_count(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_actor_withdrawn_and_named_again_in_parts_counts_each_time(tmp_path: Path) -> None:
-    """Each try under another name or with fewer accounts is one more test; no seal can be left out."""
+    """Each attempt under another name or with fewer accounts is one more test; no seal can be omitted."""
     fleet = Fleet(tmp_path, closed=True)
     parts = ("crew-9", "luckiest", "half")
     for name in parts:

@@ -371,7 +371,7 @@ def test_headlines_of_every_outcome() -> None:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrailSigner]:
-    """A bundle as a folder and as an archive, to look at only."""
+    """A bundle as a folder and as an archive, read-only."""
     signer, folder = new_signer(), tmp_path_factory.mktemp("written")
     one = signed(signer)
     evidence = (replace(FOUND, protocol_sha256=one.sha256), RANK)
@@ -383,7 +383,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrailSigner
 
 @pytest.fixture
 def made(written: tuple[Path, TrailSigner], tmp_path: Path) -> tuple[Path, TrailSigner]:
-    """The same, for a test to change."""
+    """The same, for tests that change it."""
     return Path(shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)), written[1]
 
 
@@ -396,7 +396,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_the_bundle_checks_itself_with_the_standard_library(made: tuple[Path, TrailSigner]) -> None:
     place, signer = made
     told = run(place / "b", "--key", signer.key)
-    assert told.returncode == 1, told.stdout + told.stderr  # counts that nobody can compute again
+    assert told.returncode == 1, told.stdout + told.stderr  # counts that nobody can recompute
     assert "VERDICT: SOUND" not in told.stdout
     answers = [line.partition(":")[2].split(":")[0].strip() for line in told.stdout.splitlines()[-4:-1]]
     assert answers == ["yes", "yes", "NO"]
@@ -465,7 +465,7 @@ def test_a_missing_and_an_added_file_are_found(made: tuple[Path, TrailSigner]) -
 def test_whoever_signs_a_wrong_figure_is_found_out(
     made: tuple[Path, TrailSigner], what: Any, why: str
 ) -> None:
-    """The forger has the key and signs everything anew: what follows from counts and rules is checked."""
+    """The forger has the key and signs everything again: what follows from counts and rules is checked."""
     place, signer = made
     one = signed(signer)
     files = bundle.make((replace(FOUND, protocol_sha256=one.sha256),), signer, one)

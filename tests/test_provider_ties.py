@@ -1,4 +1,4 @@
-"""Leads from what the provider knows, in a log that names no model."""
+"""Leads from provider-observed facts, in a log that names no model."""
 
 import random
 from datetime import timedelta
@@ -26,7 +26,7 @@ def without(table: pa.Table, *names: str) -> pa.Table:
 
 
 def world(seed: int = 21, cards: int = 2) -> tuple[Crowd, set[str]]:
-    """People, and 57 accounts with one verbatim prefix that so many cards pay for."""
+    """People, and 57 accounts with one verbatim prefix that this many cards pay for."""
     crowd = Crowd(seed)
     honest(crowd, 300, 10.0)
     members = pool(crowd, "p", many=57, stock=[sentence(crowd.rng, 9) + " | "])
@@ -85,7 +85,7 @@ def test_a_log_that_names_models_has_no_leads_of_this_kind() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["payment", "created"])
 def test_the_p_value_of_random_groups_is_no_smaller_than_it_says(kind: str) -> None:
-    """Groups drawn at random from people of whom many share cards, and many signed up in one week."""
+    """Random groups of people, many of whom share cards, and many of whom signed up in one week."""
     rng = np.random.default_rng(5)
     many = 400
     payment = [f"c{k}" for k in rng.integers(0, 120, many)] if kind == "payment" else [""] * many

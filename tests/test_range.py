@@ -1,4 +1,4 @@
-"""The scorer against hand-worked figures and the reference; the composer against what it promises."""
+"""The scorer compared with hand-worked figures and the reference; the composer with its guarantees."""
 
 import importlib.util
 import json
@@ -60,13 +60,13 @@ def tiny(tmp_path: Path) -> Path:
 def test_the_hand_made_scene_scores_as_worked_out(tiny: Path) -> None:
     got = score(TINY["findings"], tiny, evidence=TINY["evidence"])
     k, campaign_l = got.rows
-    # seven of k's eight exchanges were answered; two had left before F1, both from p
+    # seven of k's eight exchanges were answered; two were before F1, both from p
     assert (k.n, k.harvest, k.harvest_tokens, k.harvest_share) == (7, 2, 20, 0.2857)
     assert (k.alarm_at, k.named, k.named_share, k.lost_share) == ("2026-01-12T02:00:00+00:00", 3, 1.0, 0.2857)
     assert (campaign_l.n, campaign_l.caught, campaign_l.harvest, campaign_l.lost_share) == (2, False, 2, 1.0)
     assert got.by_style == {"drip": "1/1", "loud_single": "0/1"}
     assert got.total_share_lost == pytest.approx(4 / 9)
-    # p stops at F2's alarm (03:30; F1 named it only at 04:00), q at once, r when F2 named it
+    # p stops at F2's alarm (03:30; F1 named it only at 04:00), q immediately, r when F2 named it
     assert got.lost_if_stopped_when_named == pytest.approx((4 + 0 + 1 + 2) / 9)
     assert (got.half_named, got.named_accounts, got.campaign_accounts) == (1, 3, 4)
     assert (got.findings, got.false_cases, got.false_cases_permitted_synthetic) == (4, 1, 1)
@@ -105,7 +105,7 @@ def reference() -> ModuleType:
 
 
 def agrees(ours: Any, theirs: Any) -> bool:
-    """Equal, with NaN for None and a last digit's difference in sums."""
+    """Equal, with NaN for None and a tolerance for the last digit of sums."""
     if isinstance(theirs, dict):
         return bool(ours.keys() == theirs.keys()) and all(agrees(ours[key], theirs[key]) for key in theirs)
     if theirs is None or (isinstance(theirs, float) and math.isnan(theirs)):
@@ -116,7 +116,7 @@ def agrees(ours: Any, theirs: Any) -> bool:
 
 
 def some_findings(truth: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """Findings that touch campaigns, honest accounts, permitted ones, and accounts nobody knows."""
+    """Findings with campaigns, honest accounts, permitted ones, and unknown accounts."""
     draw = random.Random(seed)
     everyone = [row["account"] for row in truth]
     campaigns = sorted({row["campaign"] for row in truth if row["campaign"]})

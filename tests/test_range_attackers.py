@@ -1,4 +1,4 @@
-"""Attackers that adapt, alone: their means, words, money and market. Defences are none or a few lines."""
+"""Adaptive attackers, alone: their means, words, money and market. Defences are none or a few lines."""
 
 import importlib
 import math
@@ -260,7 +260,7 @@ QUILL = {"system": "You are Quill.", "tools": 3, "model": "mira-think", "max_tok
 
 
 def with_program(field: HonestBackground, users: int, **sent: object) -> pa.Table:
-    """The field's log, where so many of its accounts use a program: half of them an older version."""
+    """The field's log, in which this many accounts use a program, half of them an older version."""
     accounts = sorted(set(field.exchanges["account"].to_pylist()))[:users]
     rows = field.exchanges.to_pylist()
     for row in rows:
@@ -292,7 +292,7 @@ def test_an_account_that_copies_a_client_sends_what_its_users_do(field: HonestBa
         }
         calls = {(h.who.donor.user_agent, h.who.donor.stream) for h in market.held.values()}
         assert calls == {("Quill/1.0", True), ("Quill/1.1", True)}
-        assert len({h.who.donor.payment for h in market.held.values()}) > 10  # the rest stays its own
+        assert len({h.who.donor.payment for h in market.held.values()}) > 10  # the rest keep their own
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_drawn_settings_are_those_of_honest_accounts(field: HonestBackground) ->
     assert {limit for _, limit, _ in drawn.values()} > {None, 8192}
     assert {t.item is None for t in tries if t.model == "mira-think"} == {False}
     assert {t.item is None for t in tries if t.model != "mira-think"} == {True}
-    assert len({t.prompt for t in tries}) == len(tries)  # worded anew
+    assert len({t.prompt for t in tries}) == len(tries)  # reworded
 
 
 @settings(max_examples=50)
@@ -353,7 +353,7 @@ def test_a_cell_has_a_subject_where_one_is_large_enough(field: HonestBackground)
     large = {topic for topic, n in Counter(topics).items() if topic and n >= 50}
     of = [{topics[i] for i in cell} for cell in cells]
     assert [some for some in of if some & large] == [{topic} for some in of for topic in some & large]
-    assert len(list(subjects(["no words", "as short"], 20, 1))) == 2  # fewer than were asked for
+    assert len(list(subjects(["no words", "as short"], 20, 1))) == 2  # fewer than requested
 
 
 @pytest.mark.slow
@@ -425,7 +425,7 @@ def test_settings_follow_a_name() -> None:
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=60))
 def test_a_stock_is_a_set_with_a_queue(events: list[tuple[int, bool]]) -> None:
-    """Whatever order answers come in: taken items are either got or open again, never both, never lost."""
+    """For any order of answers: taken items are either obtained or open again, never both, never lost."""
     stock = QuestionQueue([str(n) for n in range(31)], 31)
     out: set[int] = set()
     for _, good in events:

@@ -49,23 +49,23 @@ def people() -> HonestBackground:
     whole = field_of(read_scene(shipped_scenes()["calm"]), 1)
     kept = pa.array(sorted(set(whole.accounts["account"].to_pylist()))[:60])  # enough for bookkeeping
     mine = whole.exchanges.filter(pc.is_in(whole.exchanges["account"], value_set=kept))
-    # so few people set no level, and have no program in common
+    # so few people give no threshold, and have no program in common
     return replace(whole, exchanges=mine, calibration=None, programs=(PROGRAM,))
 
 
 @dataclass
 class Eyes:
-    """Keeps what it saw; names every attacker's account after so many of its exchanges, if asked to."""
+    """Keeps what it saw; names every attacker's account after this many of its exchanges, if asked to."""
 
     honest: set[str]
     after: int | None = None
     a_day: int | None = None
-    also: str | None = None  # an honest account that is named with the first
+    also: str | None = None  # an honest account that is named together with the first
     rows: list[dict[str, Any]] = field(default_factory=list)
     until: list[int] = field(default_factory=list)
     named: dict[str, int] = field(default_factory=dict)
     made: Counter = field(default_factory=Counter)
-    pauses: bool = False  # every account is refused in the first half of each hour, and told until when
+    pauses: bool = False  # each account is refused in the first half of each hour, and learns until when
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
         rows = exchanges.to_pylist()
@@ -93,14 +93,14 @@ class Eyes:
 
 
 class PausingEyes(Eyes):
-    """Says until when it refuses, as a gateway does."""
+    """States until when it refuses, as a gateway does."""
 
     def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
         return at_us - at_us % HOUR_US + HOUR_US // 2 if self.refuses(account, at_us) else None
 
 
 class Watcher:
-    """A defence that gives one pair of eyes."""
+    """A defence whose watches all share one observer."""
 
     NAME = "eyes"
 
@@ -161,7 +161,7 @@ def test_the_attackers_draws_do_not_move_with_the_defence(people: HonestBackgrou
     assert seen[0] == seen[1]
 
 
-# --- what is done to an attacker ----------------------------------------------------------------------------
+# --- actions against an attacker ----------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -229,11 +229,11 @@ def test_a_client_that_is_refused_backs_off(people: HonestBackground) -> None:
     assert told.out <= 10
 
 
-# --- where refused work goes --------------------------------------------------------------------------------
+# --- where refused work moves -------------------------------------------------------------------------------
 
 
 def refused_rows(rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Each refused row, and what asks the same text later."""
+    """Return each refused row, and the later requests with the same text."""
     by_text = defaultdict(list)
     for row in sorted(rows, key=lambda r: r["time"]):
         by_text[row["prompt"]].append(row)
@@ -256,7 +256,7 @@ def test_a_queue_moves_refused_work_at_once_word_for_word(people: HonestBackgrou
     assert told.reached
     assert len(moved) > 20
     others = [row["account"] != then["account"] for row, then in moved]
-    assert np.mean(others) > 0.9  # what it meant to ask may have begun to be refused meanwhile
+    assert np.mean(others) > 0.9  # its planned account may be refused meanwhile
     waits = [(then["time"] - row["time"]).total_seconds() for row, then in moved]
     assert np.median(waits) < 300
     assert all(wait > 5 for wait in waits)
@@ -272,7 +272,7 @@ def test_a_queue_for_each_account_waits_until_it_is_served(people: HonestBackgro
         assert {row["account"]} >= {one["account"] for one in later}
         if at_us(row) % HOUR_US < HOUR_US // 2:
             assert all(at_us(one) % HOUR_US >= HOUR_US // 2 for one in later)
-    # which account it knows to be refused, it does not ask
+    # it does not use an account that it knows to be refused
     per_hour = Counter((row["account"], at_us(row) // HOUR_US) for row, _ in refused)
     assert np.mean([many == 1 for many in per_hour.values()]) > 0.9
 
@@ -288,7 +288,7 @@ def test_a_queue_is_one_of_three() -> None:
 
 @pytest.mark.slow
 def test_honest_clients_try_again_as_docs_holds_says(people: HonestBackground) -> None:
-    """Twice more by their SDK; then a third when they may. Every refusal is a row, as at a gateway."""
+    """Their SDK retries twice; they try once more after the hold. Every refusal is a row, as at a gateway."""
     told, watcher = fight(people, POOL, pauses=True, rules=replace(RULES, goal=300, max_days=6))
     rows = [r for r in watcher.eyes.rows if r["account"] in watcher.eyes.honest and "@" in r["exchange_id"]]
     tries = defaultdict(list)
@@ -298,9 +298,9 @@ def test_honest_clients_try_again_as_docs_holds_says(people: HonestBackground) -
     assert told.honest_refused == len(first) > 30
     seconds = [[(r["time"] - some[0]["time"]).total_seconds() for r in some] for some in first]
     assert all(some[1] < 0.6 and some[2] < 1.7 for some in seconds if len(some) > 2)
-    assert np.mean([len(some) >= 3 for some in seconds]) > 0.9  # not at the half hour itself
+    assert np.mean([len(some) >= 3 for some in seconds]) > 0.9  # not exactly at the half hour
     later = [some[3] for some in first if len(some) > 3]
-    assert 0.2 < len(later) / len(first) < 0.7  # 35 % when they may, 10 % by hand
+    assert 0.2 < len(later) / len(first) < 0.7  # 35 % after the hold, 10 % by hand
     assert all((r["status"] == 429) == (at_us(r) % HOUR_US < HOUR_US // 2) for r in rows)
     whole = sum(people.clean_until_us <= at_us(r) for r in people.exchanges.to_pylist())
     assert told.honest_requests < whole  # some leave for an hour
@@ -308,7 +308,7 @@ def test_honest_clients_try_again_as_docs_holds_says(people: HonestBackground) -
 
 @dataclass(frozen=True)
 class KeptHolds(HoldsDefence):
-    """Holds whose watch can be asked afterwards."""
+    """Holds whose state can be read afterwards."""
 
     watches: list[HoldingWatch] = field(default_factory=list)
 
@@ -320,9 +320,9 @@ class KeptHolds(HoldsDefence):
 @pytest.mark.slow
 @pytest.mark.parametrize("queue", ["next", "own"])
 def test_holds_find_a_queue_that_moves_and_none_that_waits(people: HonestBackground, queue: str) -> None:
-    """Eight accounts without wording in common. They are most of so few people's traffic, hence the share.
+    """Eight accounts without common wording. They are most of so few people's traffic, hence the share.
 
-    What refusals in the log show is left out: it finds such a pool as well.
+    Evidence from refusals in the log is excluded: it finds such a pool as well.
     """
     terms = Terms(1, holds=Holds(mode="on", refused_share_at_most=0.25))
     holds = KeptHolds("holds", PARTS - {"failover"}, False, 1.0, terms)
@@ -344,7 +344,7 @@ def test_holds_judge_no_log_and_keep_their_budget(people: HonestBackground) -> N
     assert force.renew([schedule, replace(schedule, ended_us=1)], 5) == [schedule]
     refused = [at for at in range(0, DAY_US, 20_000_000) if force.refused_until_us("a", at) is not None]
     assert len({at // 60_000_000 for at in refused}) == 6
-    assert len(refused) == 18  # a client that tries again within the minute costs no more of it
+    assert len(refused) == 18  # a retry within the minute uses no more of it
     assert force.refused_until_us("b", 10**9) is None
 
 
@@ -427,10 +427,10 @@ def at_us(row: dict[str, Any]) -> int:
 def oracle(
     rows: list[dict[str, Any]], clean_us: int, share: float, growth: float, free: Sequence[str] = ()
 ) -> set[str]:
-    """Account by account, with everything at hand. free: models that do not count.
+    """Reckon account by account, with all data. free: models that do not count.
 
-    An answer holds what the longest clean one brought until it has come, at TOKENS_A_S; it counts for the
-    four hours in which it has. A day is six such blocks.
+    Until an answer has come, at TOKENS_A_S, it reserves the tokens of the longest clean one; it counts in the
+    four hours in which it came. A day is six such blocks.
     """
     block_us = DAY_US // 6
     counted = [row for row in rows if row["model"] not in free]
@@ -450,7 +450,7 @@ def oracle(
     gone = set()
     for account in accounts:
         most = max(usual, min(growth * busiest.get(account, 0), CEILING * usual))
-        let_in: list[tuple[int, int]] = []  # when each has come, and its tokens
+        let_in: list[tuple[int, int]] = []  # when each one arrived, and its tokens
         theirs = [row for row in counted if row["account"] == account and at_us(row) >= clean_us]
         for row in sorted(theirs, key=lambda r: (r["time"], r["exchange_id"])):
             now = at_us(row)
@@ -505,7 +505,7 @@ def test_an_allowance_is_what_terms_can_say(people: HonestBackground, tmp_path: 
 
 @pytest.mark.parametrize(("name", "days"), [("white_box_midnight", 2), ("white_box_midnights", 3)])
 def test_a_days_end_is_used(people: HonestBackground, name: str, days: int) -> None:
-    """Ten a day and account: sixty take two accounts on three days, three on two."""
+    """Ten a day and account: sixty take two accounts for three days, or three accounts for two."""
     told, watcher = fight(people, attacker(name), a_day=10)
     out = Counter((r["account"], r["time"].day) for r in watcher.theirs() if r["status"] == 200)
     assert told.reached
@@ -517,7 +517,7 @@ def test_a_days_end_is_used(people: HonestBackground, name: str, days: int) -> N
 
 @pytest.mark.slow
 def test_a_sliding_day_gives_two_days_allowances_a_day_apart(people: HonestBackground) -> None:
-    """Who knows midnight buys for one day. Who knows the blocks takes the second, twenty-one hours later."""
+    """An attacker that knows midnight buys for one day. One that knows blocks needs the next, 21 hours on."""
     days = {name: contest(people, defence_of("allowance"), attacker(name), 1, RULES).days
             for name in ("white_box_midnight", "white_box_blocks")}  # fmt: skip
     assert days["white_box_midnight"] < 20 / 24 < days["white_box_blocks"]
@@ -545,7 +545,7 @@ def test_defences_together_refuse_and_name_as_each(people: HonestBackground) -> 
         defence_of("none+magic")
 
 
-# --- the real thing -----------------------------------------------------------------------------------------
+# --- complete contests --------------------------------------------------------------------------------------
 
 
 def test_a_chorus_sends_so_many_cheap_requests_in_its_own_wrappers(people: HonestBackground) -> None:
@@ -614,7 +614,7 @@ def test_a_copied_client_stands_in_the_log_as_its_users_do() -> None:
 
 @pytest.mark.slow
 def test_stillwatch_makes_a_pool_pay_and_a_small_burst_not() -> None:
-    """The two ends, as docs/range-attackers.md tells them; each contest within two CPU-minutes."""
+    """The two extremes, as described in docs/range-attackers.md; each contest within two CPU-minutes."""
     scene = read_scene(shipped_scenes()["calm"])
     fought: dict[tuple[str, str], Contest] = {
         (who, against): contest_of(scene, 1, defence_of(against), attacker(who))

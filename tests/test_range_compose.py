@@ -1,4 +1,4 @@
-"""Composing: every shape keeps to its plan, scenes are the same bytes again, and their truth is right."""
+"""Composition: every shape follows its plan, scenes are reproducible, and their truth is right."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -180,7 +180,7 @@ DOC = Path(__file__).parents[1] / "docs" / "range-scenes.md"
 
 
 def block(language: str, mark: str) -> str:
-    """The documentation's block in a language that holds a mark."""
+    """The documentation's block in a language that can carry a mark."""
     parts = DOC.read_text().split("```")
     return next(p.partition("\n")[2] for p in parts if p.startswith(language + "\n") and mark in p)
 

@@ -1,4 +1,4 @@
-"""Sticky pools and retries elsewhere: what is dealt by topic, and what failed and moved."""
+"""Sticky pools and retries elsewhere: items dealt by topic, and items that failed and moved."""
 
 from collections import Counter
 from pathlib import Path
@@ -55,7 +55,7 @@ def requests(count: int = 400, accounts: int = 10) -> list[PlannedRequest]:
 
 
 def with_its_account(sent: list[PlannedRequest]) -> float:
-    """The share of the items that lie with the account that has most of their subject."""
+    """Return the share of the items that are at the account with most of their subject."""
     by = Counter((r.prompt.split()[-1], r.account) for r in sent)
     most = {subject: max(n for (s, _), n in by.items() if s == subject) for subject in SUBJECTS}
     return sum(most.values()) / len(sent)

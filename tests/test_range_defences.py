@@ -1,4 +1,4 @@
-"""Rules that every defence keeps: it looks back only, repeats itself, and survives bare and odd logs."""
+"""Rules for every defence: it uses the past only, is reproducible, and survives sparse and odd logs."""
 
 import random
 from collections.abc import Sequence
@@ -30,23 +30,23 @@ from stillwatch.units import DAY_US, HOUR_US
 START_US = int(START.timestamp()) * 1_000_000
 CLEAN_US = START_US + 6 * DAY_US
 REFUSING = ("limits", "allowance", "reasoning_allowance")  # these accuse nobody
-# not: a scan every half day, and what cannot judge a log
+# not included: a scan every half day, and those that cannot judge a log
 EVERY = tuple(name for name in names() if name not in ("stillwatch/firm", "stillwatch/holds"))
 SET_ON_CLEAN_DAYS = tuple(name for name in EVERY if has_threshold(name))
 BASELINES = tuple(name for name in EVERY if name != "stillwatch")
-LOOSE = 2000.0  # a budget at which everybody speaks
+LOOSE = 2000.0  # a budget at which every defence has cases
 
 Said = tuple[tuple[int, tuple[tuple[str, int], ...]], ...]
 
 
 def said(cases: Sequence[Accusation]) -> Said:
-    """Cases without their names, which are no part of what is promised."""
+    """Return cases without their names, which are not guaranteed."""
     return tuple(sorted((c.at_us, tuple(sorted(c.named_at_us.items()))) for c in cases))
 
 
 @cache
 def world() -> Scene:
-    """People, a pool, a burst, steady users and a row of repeats: something for everybody to say."""
+    """People, a pool, a burst, steady users and a row of repeats: a case for every defence."""
     crowd = Crowd(7)
     honest(crowd, 120, 10.0, 4, 1)
     planted = {"p": pool(crowd, "p", begin_day=6.5, each=15)}
@@ -59,7 +59,7 @@ def world() -> Scene:
     for k in range(46):  # of a model that reasons: once a day at first
         hour = 24 * (k + 0.5) if k < 6 else 24 * 6.4 + k / 20
         crowd.says("thinker", hour, model="mira-think", output_tokens=900, reasoning_tokens=700)
-    for k in range(0, 12, 2):  # what two come to share while days are clean
+    for k in range(0, 12, 2):  # texts that two share while days are clean
         shared = sentence(rng, 20)
         for n in range(4):
             crowd.says(f"steady-{k + n % 2}", 24 * 4 + n, f"{shared} {sentence(rng, 5)}")
@@ -73,7 +73,7 @@ def whole(name: str) -> LogJudgement:
 
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worlds here are small."""
+    """Use a small window for the small worlds of these tests."""
     monkeypatch.setattr(mmd_window, "WINDOW", 120)
 
 
@@ -81,7 +81,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_everybody_but_none_has_something_to_say() -> None:
     for name in EVERY[1:]:
         judged = whole(name)
-        if name == "ceiling":  # three times the busiest day of any account: nobody here takes so much
+        if name == "ceiling":  # three times any account's busiest day: nobody here exceeds it
             assert not judged.refused
         else:
             assert judged.refused if name in REFUSING else judged.cases, name

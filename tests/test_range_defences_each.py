@@ -1,4 +1,4 @@
-"""Each defence catches what it is for, is silent on calm days, and agrees with an independent reckoning."""
+"""Each defence catches what it is for, is silent on calm days, and agrees with an independent calculation."""
 
 import random
 from collections import Counter
@@ -26,7 +26,7 @@ DIAL = 30.0  # the worlds are small: so it allows them about one case in the cle
 
 
 def people(seed: int, many: int = 60) -> Crowd:
-    """Honest days: everybody sends ten to twenty texts a day of their own, in working hours, in their way."""
+    """Honest days: each account sends ten to twenty texts a day, in working hours, in its own style."""
     crowd = Crowd(seed)
     rng = random.Random(seed)
     for k in range(many):
@@ -55,7 +55,7 @@ def burst(crowd: Crowd, rng: random.Random) -> None:
 
 
 def mutants(crowd: Crowd, rng: random.Random) -> None:
-    """Queries made from a few seeds by one changed word: what PRADA was made for."""
+    """Queries made from a few seeds by one changed word, which PRADA is designed to detect."""
     seeds = [sentence(rng, 12).split() for _ in range(10)]
     for k in range(250):
         words = list(seeds[k % 10])
@@ -65,14 +65,14 @@ def mutants(crowd: Crowd, rng: random.Random) -> None:
 
 
 def another_subject(crowd: Crowd, rng: random.Random) -> None:
-    """Thirty accounts ask for one thing, in other words each time."""
+    """Thirty accounts ask for one thing, each in other words."""
     few = sentence(rng, 25).split()
     for k in range(1500):
         crowd.says(f"pool-{k % 30:02}", 24 * 7 + k / 60, " ".join(rng.choice(few) for _ in range(14)))
 
 
 def odd_one(crowd: Crowd, rng: random.Random) -> None:
-    """Some are far out in one thing each; one is in all of them. Cuts are made within what was seen."""
+    """Some are outliers in one feature each, one in all of them. Cuts are made within the observed range."""
     far = {
         "max_tokens": 32_000, "temperature": 1.9, "output_tokens": 31_000, "turn": 60, "tools": 9,
         "response_format": "json", "input_tokens": 90_000, "stream": True, "system": "s",
@@ -86,7 +86,7 @@ def odd_one(crowd: Crowd, rng: random.Random) -> None:
 
 
 def one_frame(crowd: Crowd, rng: random.Random) -> None:
-    for k in range(0, 24, 2):  # what two honest people come to share is the measure
+    for k in range(0, 24, 2):  # the threshold is what two honest people share
         shared = sentence(rng, 20)
         for n in range(6):
             crowd.says(f"user-{k + n % 2:02}", 24 * 4 + 10 + n, f"{shared} {sentence(rng, 10)}")
@@ -96,10 +96,10 @@ def one_frame(crowd: Crowd, rng: random.Random) -> None:
 
 
 POOL = {f"pool-{k:02}" for k in range(30)}
-CATCHES = {  # name -> what is added, who did it, how many others may be named beside
+CATCHES = {  # name -> what is added, who did it, how many others may be named too
     "volume": (burst, {"user-07"}, 2),
     "prada": (mutants, {"maker"}, 0),
-    "mmd_window": (another_subject, POOL, 50),  # the test sees windows: whom it names is a guess
+    "mmd_window": (another_subject, POOL, 50),  # the test sees windows: it can only guess the accounts
     "isolation_forest": (odd_one, {"odd"}, 0),
     "prefix": (one_frame, POOL, 0),
 }
@@ -111,7 +111,7 @@ def named(judged: LogJudgement) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worlds are small; PRADA's calm streams hold 60 to 120 queries in the clean days."""
+    """The worlds are small; PRADA's calm streams contain 60 to 120 queries in the clean days."""
     monkeypatch.setattr(mmd_window, "WINDOW", 300)
     monkeypatch.setattr(prada, "LEAST", 50)
 
@@ -201,7 +201,7 @@ def test_where_hardly_anything_is_known_no_level_is_passed() -> None:
 
 
 def plain_embedding(text: str, width: int) -> np.ndarray:
-    """The same by the book, a word at a time."""
+    """The same by the definition, a word at a time."""
     mask, out = (1 << 64) - 1, np.zeros(width)
 
     def add(h: int) -> None:
@@ -265,7 +265,7 @@ def test_mmd_is_the_mean_over_pairs() -> None:
 
 
 def plain_prada(vectors: np.ndarray) -> list[float]:
-    """Algorithm 3 of Juuti et al. for one class, as it is written down: every query's least distance."""
+    """Algorithm 3 of Juuti et al. for one class, as published: every query's least distance."""
     grown, of_set, threshold, every = [vectors[0]], [], 0.0, []
     for x in vectors[1:]:
         nearest = min(float(np.linalg.norm(x - y)) for y in grown)
@@ -311,7 +311,7 @@ def expected_depth(points: list[float], x: float, least: int = 1) -> float:
 def test_a_forest_has_the_depths_that_are_expected() -> None:
     line = [0.0, 1.0, 1.2, 1.5, 7.0]
     forest = grow(np.array(line)[:, None], seed=1, trees=4000)
-    # trees are cut at depth 3; a leaf of two there counts one more, which is what it would have grown
+    # trees are cut at depth 3; a leaf of two there counts one more, for its further growth
     for x, depth in zip(line, forest.depths(np.array(line)[:, None]), strict=True):
         assert depth == pytest.approx(expected_depth(line, x), abs=0.05)
     assert forest.depths(np.array([[7.0]]))[0] < forest.depths(np.array([[1.2]]))[0]
@@ -360,7 +360,7 @@ def test_a_kind_alone_follows_its_own_markers_and_no_others() -> None:
 
 @cache
 def pooled() -> tuple[pa.Table, pa.Table, frozenset[str]]:
-    """One pool behind shared frames: it shares wording, openings and endings, but no question."""
+    """One pool behind shared templates: it shares wording, openings and endings, but no question."""
     crowd = Crowd(0)
     honest(crowd, 250, 9.0, 5)
     return crowd_with(crowd, pool(crowd, "p", begin_day=5.5, each=16))
@@ -411,7 +411,7 @@ def test_steps_and_one_scan_name_the_same_accounts_at_the_same_hours() -> None:
     expected = {account: when for case in once.cases for account, when in case.named_at_us.items()}
     assert len(planted & at.keys()) >= 30
     assert at.keys() >= expected.keys()
-    assert len(at.keys() - expected.keys()) <= 2  # named in passing
+    assert len(at.keys() - expected.keys()) <= 2  # named for a short time
     assert all(at[account] <= when for account, when in expected.items())
 
 
@@ -420,7 +420,7 @@ def test_firm_accounts_are_some_of_those_that_are_named() -> None:
     crowd = Crowd(0)
     honest(crowd, 250, 9.0, 5)
     planted = frozenset(pool(crowd, "p", begin_day=5.5, each=16))
-    for row in crowd.rows:  # four behind one network: wording and settings alone make nobody firm
+    for row in crowd.rows:  # four behind one network: wording and settings alone make no account firm
         if row["account"] in planted:
             row["client_ip"] = f"198.51.{int(row['client_ip'].split('.')[2]) // 4}.9"
     table, accounts = crowd.table(), crowd.accounts()

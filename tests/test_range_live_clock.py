@@ -1,4 +1,4 @@
-"""The clock that a range drives: read by the gateway's processes, set by nobody else."""
+"""The clock that a range sets: the gateway's processes read it, and nothing else sets it."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ RUN = "from stillwatch.cli.main import run; run()"
 
 
 def told(code: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a line in a process of its own, for the clock is looked up once in each."""
+    """Run a line in a separate process, since the clock is looked up once per process."""
     return subprocess.run(
         [sys.executable, "-c", f"from stillwatch.gateway import clock; {code}"],
         env={**os.environ, **env},

@@ -1,4 +1,4 @@
-"""The live loop whole, small: real `serve` processes, real clients, the ladder, a student left out."""
+"""The whole live loop, small: real `serve` processes, real clients, the ladder, no student."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ look_s = 1800
 def test_a_pool_that_only_what_its_client_chooses_ties_is_named_and_not_blocked_without_a_person(
     tmp_path: Path,
 ) -> None:
-    """A card and networks of its own for each account: by itself the ladder does nothing to it."""
+    """Its own card and networks for each account: by itself the ladder does nothing to it."""
     hidden = SCENE.replace("tradecraft = 0\n", "")
     scene = parse_scene(hidden, "small.toml", tmp_path / "small.toml")
     (arm,) = run_live(scene, 1, tmp_path / "run", print).arms
@@ -45,7 +45,7 @@ def test_a_pool_that_only_what_its_client_chooses_ties_is_named_and_not_blocked_
     assert arm.blocked < 5  # two of them share a network
     assert arm.out > 300
     assert (arm.honest_named, arm.honest_touched, arm.honest_refused) == (0, 0, 0)
-    # streams that were left are written down as such, and counted apart from what was received
+    # abandoned streams are recorded as such, and counted separately from received ones
     assert arm.left > 5
     assert arm.left_recorded == arm.left
 
@@ -56,7 +56,7 @@ def test_a_campaign_is_named_and_blocked_while_it_asks_and_nobody_else_is(tmp_pa
     told: list[str] = []
     outcome = run_live(scene, 1, tmp_path / "run", told.append)
     (arm,) = outcome.arms
-    # what was sent is what was answered, left, refused or never sent
+    # each sent request was answered, abandoned or refused
     assert arm.asked + arm.unsent == 400
     assert 0 < arm.out < arm.asked < 400
     assert arm.refused > 0
@@ -67,13 +67,13 @@ def test_a_campaign_is_named_and_blocked_while_it_asks_and_nobody_else_is(tmp_pa
     # innocents
     assert (arm.honest_named, arm.honest_touched, arm.honest_refused) == (0, 0, 0)
     assert arm.honest_exchanges > 100
-    # what got out is right, and all of it lies there
+    # what was disclosed is right, and all of it is there
     rows = [json.loads(line) for line in (tmp_path / "run" / "block" / TAKEN).read_text().splitlines()]
     assert len(rows) == arm.out
     assert all(row["answer"].isdigit() and row["reasoning"].startswith("first ") for row in rows)
     assert [m.out for m in arm.marks] == list(range(1, arm.out + 1))
     assert any("block: day 8" in line for line in told)
-    # what stands is not made anew; another run is not mixed with it
+    # existing results are not made again; another run is not mixed with them
     assert (tmp_path / "run" / "block" / ARM).exists()
     again = run_live(scene, 1, tmp_path / "run", told.append)
     assert (again.arms, again.manifest) == (outcome.arms, outcome.manifest)

@@ -98,7 +98,7 @@ def test_the_terms_of_every_arm_hold(arm: str) -> None:
 
 
 def asked(body: dict[str, Any], **headers: str) -> tuple[int, bytes]:
-    """Ask the provider without a model; give status and body."""
+    """Call the provider without a model; return status and body."""
     told: list[dict[str, Any]] = []
     parts = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
 
@@ -260,7 +260,7 @@ def test_what_was_left_half_way_is_not_learnt_from() -> None:
 
 
 class WatchResult:
-    """A gateway that writes down when it was looked at."""
+    """A gateway that records when it was looked at."""
 
     def __init__(self) -> None:
         self.hand = memoryview(bytearray(24)).cast("q")
@@ -283,7 +283,7 @@ class WatchResult:
 
 
 class Speaking:
-    """Clients that write down who asked when, and are refused where it says so."""
+    """Clients that record who asked when, and are refused at prescribed times."""
 
     def __init__(self, gateway: WatchResult, refused: set[str]) -> None:
         self.gateway, self.refused, self.keys = gateway, refused, {"a": "key", "h": "key"}
@@ -314,7 +314,7 @@ def test_rows_go_out_in_their_order_each_at_its_time_with_looks_between() -> Non
     assert clients.said == [
         (10 * minute, "h"),
         (20 * minute, "a"),
-        (21 * minute, "fresh-0"),  # the refused one again, and behind it what was due meanwhile
+        (21 * minute, "fresh-0"),  # the refused one again, and after it what became due
         (21 * minute, "fresh-0"),
         (90 * minute, "h"),
     ]

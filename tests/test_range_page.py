@@ -1,4 +1,4 @@
-"""A run's page: whole with everything on it and with next to nothing, escaped, without script."""
+"""A run's page: complete with all content and with almost none, escaped, without script."""
 
 import json
 import re

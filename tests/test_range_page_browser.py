@@ -1,4 +1,4 @@
-"""A run's page in a real browser: no request, no complaint, nothing wider than the window, axe content."""
+"""A run's page in a real browser: no request, no error, nothing wider than the window, no axe problem."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_the_page_asks_nobody_and_axe_finds_nothing(browser: Browser, address: s
     assert complaints == []
     page.close()
     context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light", bypass_csp=True)
-    page = context.new_page()  # axe comes as a script, which the page's own policy would not let in
+    page = context.new_page()  # axe is a script, which the page's own policy would block
     page.goto(address)
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
     found = Axe().run(page)

@@ -1,4 +1,4 @@
-"""`stillwatch range run` and its neighbours: the same numbers again, also after a kill; bad input refused."""
+"""`stillwatch range run` and related commands: reproducible, also after a kill; bad input is refused."""
 
 import json
 import signal
@@ -93,7 +93,7 @@ def test_a_run_gives_a_table_a_page_a_document_and_a_manifest(done: tuple[Path, 
     page = (out / "index.html").read_text()
     assert "<script" not in page
     assert told["id"] in page
-    assert not (out / "logs").exists()  # the composed logs went
+    assert not (out / "logs").exists()  # the composed logs were deleted
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The measured curve: its data is that of the page, it never falls, and what it says names what it is not."""
+"""The measured curve: its data is that of the page, it never falls, and its text names its limits."""
 
 import io
 import re
@@ -33,7 +33,7 @@ def test_the_curve_that_ships_is_the_table_of_the_page() -> None:
 def test_measured_sizes_come_back_as_measured() -> None:
     told = curve()
     assert [p.samples for p in told.points][:4] == [125, 250, 500, 1000]
-    for p in told.points:  # no seed's share falls in what was measured
+    for p in told.points:  # no seed's share is in the measured range
         assert told.each(p.samples) == pytest.approx(p.shares)
     assert told.each(0) == (told.guessing,) * 3
     halfway = np.sqrt(250 * 500)  # a straight line over the logarithm

@@ -1,4 +1,4 @@
-"""What a run measures: against the scorer on random cases, by hand where the scorer has no such figure."""
+"""A run's measurements: compared with the scorer on random cases, or by hand without such a figure."""
 
 import random
 from dataclasses import asdict

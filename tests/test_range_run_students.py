@@ -1,4 +1,4 @@
-"""Students trained at each harvest of a run take the curve's place; what stands is not trained anew."""
+"""Students trained on each harvest of a run replace the curve; existing ones are not trained again."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Intervals against independent figures; the table's sums against sums by hand."""
+"""Intervals compared with independent figures; the table's sums with sums by hand."""
 
 import math
 import random
@@ -152,7 +152,7 @@ def test_logs_on_which_a_defence_cannot_fire_are_left_out_of_its_means(tmp_path:
 
 
 def on(o: SceneOutcome, low: float, high: float) -> SceneOutcome:
-    """The outcome as one on a part of some base's people."""
+    """Return the outcome as one on a part of some base's people."""
     return replace(o, people=ScoredPeople("base", low, high))
 
 
@@ -163,7 +163,7 @@ def test_the_same_people_with_every_seed_are_counted_once(tmp_path: Path) -> Non
     assert (same.seeds, same.populations, same.campaigns) == (3, 1, 3 * once.campaigns)
     assert same.false_cases == once.false_cases
     assert same.caught == once.caught
-    assert same.out == once.out  # one population says nothing of another
+    assert same.out == once.out  # one population gives no information about another
     assert [k.named for k in same.kinds] == [k.named for k in once.kinds]
     assert same.false_cases.high == pytest.approx(stats.chi2.ppf(0.975, 2) / 2 / some[0].account_days * 1e4)
 

@@ -1,4 +1,4 @@
-"""Scene files: what they mean, and that every mistake is refused with its line and never with a traceback."""
+"""Scene files: their meaning, and that every mistake is refused with its line and never with a traceback."""
 
 import string
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""What people from scratch are made of: arrivals, spellings, stocks; and the spill of large logs to disk."""
+"""The parts of generated people: arrivals, spellings, stocks; and the spill of large logs to disk."""
 
 import re
 import tempfile

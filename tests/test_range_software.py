@@ -1,4 +1,4 @@
-"""Honest crowds that follow software: what its vendor fixes, how it spreads, and people who have a self."""
+"""Honest crowds that follow software: what its vendor fixes, how it spreads, and people's own style."""
 
 import re
 from collections import Counter
@@ -85,7 +85,7 @@ def test_the_defaults_are_those_of_public_clients() -> None:
     assert (plugin.temperature, plugin.max_tokens) == (0.7, 1000)
     assert (harness.temperature, harness.max_tokens) == (0.0, 256)
     for kind, software in DEFAULTS.items():
-        if kind != "reseller":  # what it sells is bought by people who choose
+        if kind != "reseller":  # its buyers are people who choose
             assert 0.6 <= software.keep_model <= 0.98
 
 
@@ -118,7 +118,7 @@ def test_an_update_reaches_most_within_days_and_changes_the_text() -> None:
     people = rows(made(software))
     assert {row["system"] for row in people if day_of(row) < 5.0} == {old}
     late = Counter(row["system"] for row in people if day_of(row) > 10.0)
-    assert set(late) == {old, new}  # some never update
+    assert set(late) == {old, new}  # some users never update
     assert late[new] > 5 * late[old]
 
 
@@ -162,7 +162,7 @@ def test_what_customers_share_is_the_programs_wording_alone() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plugin", "coding_agent"])
 def test_people_have_a_self(kind: str) -> None:
-    """Requests of one account have more words in common than those of two."""
+    """Requests of one account have more words in common than requests of two accounts."""
     people = by_account(made(program(kind, accounts=40, exchanges=20.0)))
     texts = {
         account: [set(re.findall(r"[a-z]{4,}", row["prompt"])) for row in some]
@@ -240,7 +240,7 @@ def test_annotators_share_one_queue_and_no_item() -> None:
     people = rows(made(program("annotation", accounts=20)))
     assert len({row["system"] for row in people}) == 1
     items = Counter(row["prompt"] for row in people)
-    assert items.most_common(1)[0][1] <= 2  # a stock has a sentence twice now and then
+    assert items.most_common(1)[0][1] <= 2  # a stock contains a sentence twice now and then
     assert len({row["account"] for row in people}) == 20
     assert min(map(day_of, people)) >= 7.8
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: no request, no error, no script of theirs, nothing cut off, axe content."""
+"""The page in a real browser: no request, no error, no injected script, nothing cut off, no axe problem."""
 
 from dataclasses import replace
 
@@ -84,7 +84,7 @@ def test_nothing_is_wider_than_the_window(browser: Browser, addresses: dict[str,
 def test_the_page_opens_within_a_second(browser: Browser, addresses: dict[str, str]) -> None:
     page = browser.new_page()
     took = []
-    for _ in range(3):  # the machine may be busy with something else once
+    for _ in range(3):  # the machine may be busy once
         page.goto(addresses["full"])
         took.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
     assert min(took) < 1000
@@ -100,7 +100,7 @@ def test_it_can_be_read_and_unfolded_without_its_script(browser: Browser, addres
     fold.locator("summary").focus()
     page.keyboard.press("Enter")
     assert fold.locator("table").is_visible()
-    assert page.locator("input, button").count() == 0  # no control that would do nothing
+    assert page.locator("input, button").count() == 0  # no control without an effect
     context.close()
 
 

@@ -1,4 +1,4 @@
-"""findings.json: what its schema promises, and that it is refused where it is not whole."""
+"""findings.json: its schema's guarantees, and the refusal of an incomplete one."""
 
 import dataclasses
 import io

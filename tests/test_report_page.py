@@ -1,4 +1,4 @@
-"""The page of a report: whatever attackers write is shown, and does nothing."""
+"""The page of a report: any text of an attacker is shown, and has no effect."""
 
 import base64
 import dataclasses
@@ -26,7 +26,7 @@ BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200e\u200f
 
 
 class Reader(html.parser.HTMLParser):
-    """What a browser would act on, in order."""
+    """Return what a browser would act on, in order."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A report in a terminal: short, complete, and harmless whatever accounts are called."""
+"""A report in a terminal: short, complete, and harmless for any account name."""
 
 import dataclasses
 import io
@@ -79,7 +79,7 @@ def test_leads_are_a_short_table_that_accuses_nobody(width: int) -> None:
     table = text[text.rindex("leads (they accuse nobody)") :]
     assert table.count("lead-0") == LEADS
     assert "... 3 more in findings.json" in table
-    assert table.index("lead-0012") < table.index("lead-0011")  # the most exchanges first
+    assert table.index("lead-0012") < table.index("lead-0011")  # most exchanges first
     assert "03-04 12:00" in table
 
 

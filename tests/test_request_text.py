@@ -1,4 +1,4 @@
-"""What a model reads in a request is captured, in every place of every API, and in the right column."""
+"""The text that a model reads in a request is recorded, in every place of every API, in the right column."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ def share(text: str | None) -> float:
     return sum(word in words for word in W.split()) / 200
 
 
-NEW = {  # path, body: the words are what the model is asked now
+NEW = {  # path, body: the words are the new part of the prompt
     "chat, two messages": ("/v1/chat/completions", {"messages": [*user(W), *user("go on")]}),
     "chat, role in capitals": ("/v1/chat/completions", {"messages": [{"role": "User", "content": W}]}),
     "chat, role of its own": ("/v1/chat/completions", {"messages": [{"role": "critic", "content": W}]}),
@@ -225,7 +225,7 @@ MESSAGE_TEXTS = st.one_of(
 @pytest.mark.slow
 @given(st.sampled_from(all_apis()), st.sampled_from([*apis.ROLES, "User", "nobody", ""]), MESSAGE_TEXTS)
 def test_a_message_of_a_role_and_a_text_is_read_as_any_other(api, role, text):
-    """The short way of most messages; a key that nobody reads leads along the long one."""
+    """The fast path of most messages; a key that nobody reads leads to the slow one."""
     for key in api.places.keys() - (api.free - apis.FREE):
         said, more = ([{"role": role, "content": text} | beside] for beside in ({}, {"signature": "m-1"}))
         assert pieces_of({key: said}, api) == pieces_of({key: more}, api)
@@ -292,10 +292,10 @@ def test_forms_and_plain_texts_are_read():
     assert bytes_text(b"\0\1\2\xff", "application/octet-stream").new is None
 
 
-# --- what was hidden in places that look like settings, names and files ------------------------------------
+# --- text hidden in places that look like settings, names and files ----------------------------------------
 
 WORDS = W.split()
-NAMES = ["_".join(WORDS[i : i + 4]) for i in range(0, 200, 4)]  # as long as a function's name may be
+NAMES = ["_".join(WORDS[i : i + 4]) for i in range(0, 200, 4)]  # the maximal length of a function's name
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 
 

@@ -1,4 +1,4 @@
-"""The clock by which a gateway lets go of what its terms keep no longer."""
+"""The clock by which a gateway deletes what its policy no longer keeps."""
 
 import errno
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ HOUR_S = 3_600.0
 
 
 class Machine:
-    """A wall clock and a running time that go on together, but where the wall clock is moved."""
+    """A wall clock and a running time that advance together, except when the wall clock is set."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.now, self.running_s = path, datetime(2026, 3, 1, tzinfo=UTC), 0.0
@@ -27,7 +27,7 @@ class Machine:
         self.clock = RetentionClock(self.path, lambda: self.running_s)
 
     def run(self, hours: int) -> datetime:
-        """Look every hour; give what the last look was given."""
+        """Check every hour; return the result of the last check."""
         for _ in range(hours):
             self.now += timedelta(hours=1)
             self.running_s += HOUR_S
@@ -44,7 +44,7 @@ def test_a_clock_that_goes_right_is_given_as_it_is(machine: Machine) -> None:
     assert machine.run(30) == machine.now
     machine.restart()
     assert machine.run(1) == machine.now
-    machine.now -= timedelta(days=30)  # it had stood ahead from the beginning
+    machine.now -= timedelta(days=30)  # it had been ahead from the beginning
     assert machine.run(1) == machine.now
 
 
@@ -80,7 +80,7 @@ def test_what_is_due_after_a_long_stop_goes_a_day_late(machine: Machine, restart
 def test_a_file_that_cannot_be_read_lets_nothing_go_for_a_day(
     machine: Machine, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock may stand ahead, and nobody knows."""
+    """The clock may be ahead, and nobody knows."""
 
     def refuse(_: Path) -> bytes:
         raise OSError(errno.EMFILE, "Too many open files")

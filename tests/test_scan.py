@@ -1,4 +1,4 @@
-"""A scan finds planted pools, leaves honest people alone, looks back only, and repeats itself to the byte."""
+"""A scan finds planted pools, names no honest account, uses no later data, and is reproducible."""
 
 import json
 import random
@@ -55,7 +55,7 @@ def scan(table: pa.Table, accounts: pa.Table | None = None, options: Options = O
 
 
 def texts(result: ScanResult) -> tuple[str, str]:
-    """Both files, without the time that the scan took."""
+    """Return both result files, without the duration of the scan."""
     still = replace(result, scanned=replace(result.scanned, seconds=0.0))
     return to_text(findings_json(still)), to_text(evidence_json(still))
 
@@ -103,7 +103,7 @@ def test_planted_pools_are_found_and_nobody_else(world: Scene, found: ScanResult
 
 @pytest.mark.slow
 def test_a_desk_whose_answers_are_labels_is_a_lead(world: Scene) -> None:
-    """The same groups of accounts, which are given thirty tokens in place of two thousand."""
+    """The same groups of accounts, but their answers have thirty tokens instead of two thousand."""
     desk, table = members(world), world.table
     of_desk = pc.is_in(table["account"], pa.array(sorted(desk)))
     short = pc.if_else(of_desk, pa.scalar(30, pa.int32()), table["output_tokens"])
@@ -111,7 +111,7 @@ def test_a_desk_whose_answers_are_labels_is_a_lead(world: Scene) -> None:
     result = scan(table.set_column(column, "output_tokens", short), world.accounts)
     assert not named(result) & desk
     assert {a for lead in result.leads if "labels" in lead.text for a in lead.accounts} >= desk
-    wanted = replace(ONE, short_answer_tokens=0)  # of a provider whose answers are labels
+    wanted = replace(ONE, short_answer_tokens=0)  # the provider's answers are labels
     found = scan(table.set_column(column, "output_tokens", short), world.accounts, wanted)
     assert len(named(found) & desk) > 0.9 * len(desk)
 
@@ -165,7 +165,7 @@ def test_a_pool_is_found_where_little_else_is_new() -> None:
 
 @pytest.mark.slow
 def test_only_who_two_classes_of_clue_tie_is_firm() -> None:
-    """Half of a pool shares networks: what its client sends makes nobody firm, what we see of it does."""
+    """Half of a pool shares networks. Client-controlled clues make nobody firm; provider-observed ones do."""
     crowd = Crowd(3)
     honest(crowd, 250, days=10.0)
     planted = pool(crowd, "p")
@@ -212,7 +212,7 @@ def test_an_alarm_keeps_what_its_p_value_is_computed_from(world: Scene, found: S
         tails = []
         for one in c.tested:
             assert 1 <= one.count <= one.of <= len(world.accounts)
-            odds = betabinom(one.of, *_beta(one.share, one.correlation))  # SciPy's own
+            odds = betabinom(one.of, *_beta(one.share, one.correlation))  # computed with SciPy
             p = odds.pmf(np.arange(one.count, one.of + 1)).sum()
             tails.append(min(1.0, one.tries * float(p)))
         assert combine(tails) == pytest.approx(c.p_value, rel=1e-6, abs=0)
@@ -240,7 +240,7 @@ def test_sizes_of_what_was_taken_are_the_pools_own(world: Scene, found: ScanResu
 def check_prefixes(
     table: pa.Table, accounts: pa.Table, hours: Sequence[float], whole: ScanResult | None = None
 ) -> None:
-    """What was alarmed until each hour does not depend on whether the log goes on."""
+    """Check that the alarms up to each hour are the same whether or not the log continues."""
     whole = whole or scan(table, accounts)
     for hour in hours:
         until = START + timedelta(hours=hour)
@@ -273,11 +273,11 @@ def test_settings_that_come_later_change_no_earlier_alarm(world: Scene) -> None:
 
 
 def lone_then_pooled() -> Scene:
-    """One account harvests alone first; days later it takes part in a pool."""
+    """One account harvests alone at first, and takes part in a pool days later."""
     crowd = Crowd(4)
     honest(crowd, 300, 10.0)
     rng = crowd.rng
-    for k in range(24):  # heavy payers to be compared with: sessions, repeats, follow-ups
+    for k in range(24):  # heavy payers for comparison: sessions, repeats, follow-ups
         mine, asked = habits(rng), [sentence(rng, 7) for _ in range(100)]
         sessions = [rng.uniform(0, 90) for _ in range(15)]
         for j in range(400):
@@ -318,7 +318,7 @@ def test_a_lone_alarm_stands_whatever_the_account_does_later() -> None:
 def framed(
     model: str, agent: str | None = None, end_user: str | None = None, template: bool = True
 ) -> set[str]:
-    """Who is named where a bystander was there first: with the template a pool copies, or its user agent."""
+    """Return who is named if a bystander was first to use the pool's template, or its user agent."""
     crowd = Crowd(3)
     honest(crowd, 300, 10.0)
     rng = crowd.rng
@@ -400,7 +400,7 @@ def test_a_log_in_pieces_and_twice_is_the_same_log(tmp_path: Path, small: Scene)
 
 @pytest.mark.slow
 def test_another_key_finds_the_same_pool(small: Scene, tmp_path: Path) -> None:
-    """Not the same to the byte: the key decides which phrases of a text a sketch keeps."""
+    """The output is not identical: the key decides which phrases of a text a sketch keeps."""
     log, known = files(tmp_path, small.table, small.accounts, 100_000)
     found = run([log], accounts=known, options=Options(key=b"another key of this deployment"))
     assert named(found) <= members(small)
@@ -558,7 +558,7 @@ def test_programs_that_bring_defaults_are_looked_for_by_their_names() -> None:
 
 
 def _stolen(owners: str | None, thief: str = "192.0.2.1") -> str:
-    """What the check says of six accounts, with a day of work of their own from elsewhere before, or none."""
+    """Return the check's text on six accounts, with or without an earlier day of their own work."""
     crowd = Crowd(2)
     honest(crowd, 20, 6.0)
     names = pool(crowd, "p", many=6, begin_day=2.0)
@@ -668,7 +668,7 @@ def test_in_the_sample_too_an_alarm_depends_on_what_came_before_alone() -> None:
 
 
 def release(crowd: Crowd, many: int, stick: float, agent: str, own: bool = True, **record: Any) -> set[str]:
-    """Unrelated customers of one new program: its wording, limit and temperature, mostly its model."""
+    """Unrelated customers of one new program with its wording, limit and temperature, mostly its model."""
     rng = crowd.rng
     lead, names = sentence(rng, 14), set()
     shared = rng.sample(WORDS, 400)
@@ -706,7 +706,7 @@ def test_customers_of_one_program_are_not_named(stick: float, agent: str | None)
 
 @pytest.mark.slow
 def test_where_content_cannot_tell_a_shared_program_or_payer_stays_a_lead() -> None:
-    """Customers whose texts come from one pool: only what the provider sees can speak for them."""
+    """Customers whose texts come from one pool: only provider-observed facts can exonerate them."""
     for agent, record, why in (
         ("notequiz/1.0", {}, "run notequiz, whose defaults"),
         ("openai-node/6.2.0", {"email_domain": "cs.uni.ac.at"}, "teaching institutions"),
@@ -724,7 +724,7 @@ def test_where_content_cannot_tell_a_shared_program_or_payer_stays_a_lead() -> N
 
 
 def viewers(crowd: Crowd, many: int, coming_back: float) -> set[str]:
-    """The public of a show tries a prompt: two or three times that evening, some on later days as well."""
+    """Viewers of a show try a prompt: two or three times that evening, some on later days as well."""
     rng = crowd.rng
     lead, words = sentence(rng, 14), rng.sample(WORDS, 60)
     names = {f"viewer{k:03}" for k in range(many)}
@@ -788,7 +788,7 @@ def test_viewers_who_try_what_a_show_tells_them_are_not_named(
 def test_people_who_openly_sit_together_are_a_lead(
     days: float, record: dict[str, Any], tables: int, system: int | None, found: bool
 ) -> None:
-    """A hackathon, an office, and a pool that looks like one until it pays, moves, stays or hides."""
+    """A hackathon, an office, and a pool that resembles one until it pays, moves, stays or hides."""
     crowd = Crowd(13)
     honest(crowd, 300, 14.0)
     members = set(pool(crowd, "hall", begin_day=7.0, days=days, **record))
@@ -811,7 +811,7 @@ def test_people_who_openly_sit_together_are_a_lead(
 def test_a_pool_half_of_which_sits_in_one_office_hides_the_rest(
     in_office: int, named_elsewhere: bool
 ) -> None:
-    """What docs/evidence.md says of an adversary who reads it: below a half the office hides itself alone."""
+    """The informed adversary of docs/evidence.md: an office of fewer than half hides only itself."""
     crowd = Crowd(13)
     honest(crowd, 300, 14.0)
     members = sorted(pool(crowd, "p", begin_day=7.0, days=6.0))
@@ -829,7 +829,7 @@ def test_a_pool_half_of_which_sits_in_one_office_hides_the_rest(
 
 @pytest.mark.slow
 def test_colleagues_who_share_their_firms_card_are_customers_of_one_program_still() -> None:
-    """Six newsrooms of ten with one program and one wire: six parties, none of which shares with another."""
+    """Six newsrooms of ten accounts with one program and one news agency: six unrelated parties."""
     crowd = Crowd(13)
     honest(crowd, 300, 14.0)
     customers = release(crowd, 60, 1.0, "notequiz/1.0", own=False)
@@ -860,7 +860,7 @@ def test_a_lead_keeps_its_id_while_it_grows() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("moves", [True, False])
 def test_users_of_one_program_are_a_lead_and_a_finding_where_their_refused_work_moves(moves: bool) -> None:
-    """What one account is refused, another asks two minutes later; or the same does."""
+    """What one account is refused, another account sends two minutes later, or the same account does."""
     crowd = Crowd(13)
     honest(crowd, 300, 14.0)
     customers = release(crowd, 60, 1.0, "notequiz/1.0", own=False)
@@ -875,7 +875,7 @@ def test_users_of_one_program_are_a_lead_and_a_finding_where_their_refused_work_
     leads = [lead for lead in result.leads if set(lead.accounts) & customers]
     if moves:
         (case,) = result.campaigns
-        assert set(case.accounts) == set(case.own_reactions) <= customers  # those alone who took part
+        assert set(case.accounts) == set(case.own_reactions) <= customers  # only those that took part
         assert len(case.accounts) > len(customers) / 2
         assert not leads
     else:
@@ -887,7 +887,7 @@ def test_users_of_one_program_are_a_lead_and_a_finding_where_their_refused_work_
 
 @pytest.mark.slow
 def test_cheap_requests_to_other_models_hide_no_pool() -> None:
-    """The commonest model by tokens: 1.3 short requests to others beside each wanted one change nothing."""
+    """The commonest model is counted by tokens: 1.3 short requests to others per wanted one are harmless."""
     crowd = Crowd(14)
     honest(crowd, 300, 10.0)
     members = set(pool(crowd, "p"))

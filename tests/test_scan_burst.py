@@ -1,4 +1,4 @@
-"""A harvest that is over within hours: the surer a look is, the fewer have to agree with it."""
+"""A harvest that is over within hours: the smaller the p-values, the fewer evaluations must agree."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,7 +56,7 @@ def test_without_what_a_test_may_spend_every_look_waits() -> None:
 
 
 def test_a_raised_alarm_names_no_crowd_that_comes_to_be_grouped_with_its_pool() -> None:
-    """Half of the pool is grouped with strangers later, whose settings are alike as well, then they alone."""
+    """Half of the pool is later grouped with strangers with similar settings, then only the strangers are."""
     pool, crowd = frozenset(range(12)), frozenset(range(20, 36))
     asked: list[frozenset[int]] = []
 
@@ -105,7 +105,7 @@ def test_a_raised_alarm_names_newcomers_of_its_source() -> None:
 
 
 def test_who_is_banned_stays_named_and_who_was_named_in_passing_is_let_go() -> None:
-    """Half of a pool is named, then banned; the other half goes on for days, and so does a stranger."""
+    """Half of a pool is named, then banned. The other half continues for days, and so does a stranger."""
     banned, going_on, stranger = frozenset(range(6)), frozenset(range(6, 12)), 12
     alarms, ban_us, end_us = Alarms(), 30 * HOUR_US, 300 * HOUR_US
     for hour in range(1, 300):
@@ -145,7 +145,7 @@ def test_a_pool_does_not_speak_for_accounts_that_are_grouped_with_it_later() -> 
 
 
 def group_without_signature(crowd: Crowd, members: Sequence[str]) -> tuple[Candidate | None, frozenset[int]]:
-    """What the last look of the log makes of a group that shares a manner, and the group's tenants."""
+    """Return the last evaluation's result for a group that shares a manner, and the group's tenants."""
     log = crowd.log()
     tenant = np.arange(len(log.accounts), dtype=np.int32)
     watcher = watch._Watcher(log, tenant, DetectionSettings(), CarriedScan(), 0, None)
@@ -160,7 +160,7 @@ def group_without_signature(crowd: Crowd, members: Sequence[str]) -> tuple[Candi
 
 @pytest.mark.parametrize("more", [0, 300])
 def test_a_manner_that_is_little_of_what_accounts_send_makes_no_group(more: int) -> None:
-    """Resellers: what some of their many customers have in common is chance."""
+    """Resellers: what some of their many customers have in common is coincidence."""
     crowd = Crowd(3)
     honest(crowd, 100, 10.0, 0)
     members = pool(crowd, "p", many=8, begin_day=6.0, days=1.0, each=6)
@@ -174,7 +174,7 @@ def test_a_manner_that_is_little_of_what_accounts_send_makes_no_group(more: int)
 
 
 def test_a_manner_names_nobody_where_half_use_another_model() -> None:
-    """Agencies: their commonest model is what five of nine happen to use, and nothing else ties them."""
+    """Agencies: five of nine happen to use their commonest model, and nothing else ties them."""
     crowd = Crowd(3)
     honest(crowd, 100, 10.0, 0)
     members = pool(crowd, "p", many=9, begin_day=6.0, days=1.0, each=6)

@@ -1,4 +1,4 @@
-"""Every engine gives the same two files, and what hinders one is said before a log is read."""
+"""Every engine writes the same two files, and a missing requirement is reported before a log is read."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ SAMPLE = Path(__file__).parent.parent / "sample"
 
 
 def scanned(engine: str) -> tuple[str, str]:
-    """findings.json and evidence.json of the sample, without the time that the scan took."""
+    """Return findings.json and evidence.json of the sample, without the duration of the scan."""
     kept = opened(engine)  # of Spark: the cluster of two workers, for the scan to use
     accounts = SAMPLE / "accounts.parquet"
     found = run(

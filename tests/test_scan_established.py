@@ -1,4 +1,4 @@
-"""Campaigns that run when a log begins: found where their accounts signed up together, and nobody else is."""
+"""Campaigns that run when a log begins are found only if their accounts signed up together."""
 
 from datetime import timedelta
 
@@ -13,11 +13,11 @@ from stillwatch.scan.signups import NO_SPAN, SIGNED_TOGETHER, Signups
 from stillwatch.scan.watch import first_days, over_whole_log, watch
 from stillwatch.units import DAY_US
 
-SENT = np.zeros(2_000, np.int64)  # everybody had sent something before
+SENT = np.zeros(2_000, np.int64)  # all accounts had sent requests before
 
 
 def world(spread_days: float, seed: int = 4, people: int = 250) -> tuple[Crowd, set[str]]:
-    """A pool of forty that runs throughout, whose accounts signed up within so many days."""
+    """A pool of forty that runs throughout and whose accounts signed up within the given number of days."""
     crowd = Crowd(seed)
     honest(crowd, people, days=10.0)
     planted = set(pool(crowd, "p", begin_day=0.0, days=10.0, each=40))
@@ -44,7 +44,7 @@ def test_a_pool_that_runs_when_the_log_begins_is_named_by_its_signups() -> None:
     assert "signed up within" in text
     assert not any("new in this log" in reason.text for reason in campaign.reasons)
     assert "synchronous_start" not in {reason.detector for reason in campaign.reasons}
-    assert named(sw.scan(crowd.table())) == set()  # nobody knows when they signed up
+    assert named(sw.scan(crowd.table())) == set()  # the sign-up times are unknown
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def signups(created_us: np.ndarray) -> Signups:
 @pytest.mark.parametrize("size", [4, 8, 30])
 def test_a_group_by_chance_seldom_signed_up_together(size: int) -> None:
     rng = np.random.default_rng(size)
-    created = (700 * DAY_US * rng.beta(2, 1, 2_000)).astype(np.int64) + 1  # more and more sign up
+    created = (700 * DAY_US * rng.beta(2, 1, 2_000)).astype(np.int64) + 1  # the rate of sign-ups grows
     looked_at = signups(created)
     p_values = np.array([looked_at.span(rng.choice(2_000, size, False), 1).p_value for _ in range(1_000)])
     for level in (0.05, 0.01):
@@ -104,7 +104,7 @@ def test_a_group_that_signed_up_within_a_month_did_so_together() -> None:
     rng = np.random.default_rng(1)
     created = (700 * DAY_US * rng.random(2_000)).astype(np.int64) + 1
     created[:12] = 300 * DAY_US + (30 * DAY_US * rng.random(12)).astype(np.int64)
-    created[12] = 600 * DAY_US  # one of another time hides nothing
+    created[12] = 600 * DAY_US  # one account from another time hides nothing
     span = signups(created).span(np.arange(13), 1)
     assert span.p_value <= SIGNED_TOGETHER
     assert span.days <= 30
@@ -118,7 +118,7 @@ def test_where_signups_are_unknown_nothing_is_said() -> None:
     assert signups(created).span(np.arange(20), 1) == NO_SPAN  # no others to compare with
     created = np.arange(2_000) * DAY_US + 1
     created[:8] = 0
-    assert signups(created).span(np.arange(20), 1) == NO_SPAN  # of too many of the group nobody knows
+    assert signups(created).span(np.arange(20), 1) == NO_SPAN  # unknown for too many of the group
 
 
 def test_who_comes_later_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Who takes up a campaign's wording and does little else: a later pool is named, strangers are not."""
+"""Accounts that take up a campaign's wording and do little else: a later pool is named, strangers are not."""
 
 import random
 
@@ -11,7 +11,7 @@ FRAMES = ["weigh each of the following replies with care | state the better one 
 
 
 def users(crowd: Crowd, name: str, like: bool) -> set[str]:
-    """Eight customers who send the campaign's frame alone, from its third day on."""
+    """Eight customers who send only the campaign's template, from its third day on."""
     rng, taken = random.Random(name), set()
     for k in range(8):
         account = f"{name}-{k}"

@@ -1,4 +1,4 @@
-"""Between two full hours a loud account is named alone; the next full hour has the last word."""
+"""Between two full evaluations a loud account is named alone; the next full evaluation decides."""
 
 from datetime import timedelta
 from typing import Any
@@ -15,12 +15,12 @@ from stillwatch.scan.parts import LONE_HARVEST, PARTS
 from stillwatch.scan.pipeline import Options, scan_log
 
 START_US = int(START.timestamp()) * 1_000_000
-HOUR = 100  # in which it happens
+HOUR = 100  # of the loud account
 PIECE_US = HOUR_US // 12
 
 
 def loud(**honest: Any) -> Crowd:
-    """Heavy payers to be compared with, and one who sends 900 exchanges in an hour."""
+    """Heavy payers for comparison, and one account that sends 900 exchanges in an hour."""
     crowd = Crowd(4)
     rng = crowd.rng
     for k in range(14):
@@ -36,7 +36,7 @@ def loud(**honest: Any) -> Crowd:
 
 
 def replayed(crowd: Crowd, parts: frozenset[str] = PARTS) -> list[ScanResult]:
-    """What was known at the hour before, after each twelfth of the hour, and when it was over."""
+    """Return the results for the hour before, for each twelfth of the hour, and for its end."""
     live = LiveScan(Options(threads=1, parts=parts), accounts=crowd.accounts())
     table = crowd.table().sort_by("time")
     times = table["time"].cast(pa.int64()).to_numpy()

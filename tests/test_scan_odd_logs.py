@@ -1,6 +1,6 @@
-"""Logs as nobody composed them: whatever columns hold, a scan ends with a result, and so does a live one.
+"""Random, inconsistent logs: whatever columns contain, a scan ends with a result, and so does a live one.
 
-Each log is a piece of the sample to which a few things were done, drawn by its seed.
+Each log is a part of the sample with a few changes, drawn by its seed.
 """
 
 from collections.abc import Callable
@@ -52,14 +52,14 @@ def shuffle(log: pa.Table, rng: np.random.Generator) -> pa.Table:
 
 
 def change_programs(log: pa.Table, rng: np.random.Generator) -> pa.Table:
-    """From the middle on accounts may name other programs than before."""
+    """From the middle on, let accounts name other programs than before."""
     late = np.arange(len(log)) > len(log) // 2
     names = np.where(late, AGENTS[rng.integers(0, 6, len(log))], AGENTS[rng.integers(0, 2, len(log))])
     return put(log, "user_agent", pc.if_else(some(log, rng), pa.array(names, pa.string()), log["user_agent"]))
 
 
 def rename_accounts(log: pa.Table, rng: np.random.Generator) -> pa.Table:
-    """Several people behind one account, or one person behind many."""
+    """Put several people behind one account, or one person behind many."""
     account = log["account"].to_numpy(zero_copy_only=False).astype(object)
     if rng.random() < 0.5:
         suffix = rng.integers(0, 8, len(log)).astype(str).astype(object)
@@ -70,7 +70,7 @@ def rename_accounts(log: pa.Table, rng: np.random.Generator) -> pa.Table:
 
 
 def change_times(log: pa.Table, rng: np.random.Generator) -> pa.Table:
-    """All at midnight, or the fortnight in minutes, in half a day, in six weeks."""
+    """Move all times to midnight, or stretch the fortnight to minutes, half a day or six weeks."""
     time_us = log["time"].cast(pa.int64()).to_numpy()
     factor = rng.choice([0, 0.001, 0.04, 3])
     moved = time_us.min() + ((time_us - time_us.min()) * factor).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Variant worlds of benchmarks/selves.py, on a small made world."""
+"""Variant worlds of benchmarks/selves.py, on a small generated world."""
 
 import json
 from collections import defaultdict
@@ -143,9 +143,9 @@ def test_people_fill_the_slot_and_the_wrapper_stays(world: Path, tmp_path: Path)
             assert new["prompt"] == old["prompt"]
     names = {account: {text.split()[0] for text in texts} for account, texts in persons.items()}
     assert all(len(own) == 1 for own in names.values())  # one person per account
-    assert len({next(iter(own)) for own in names.values()}) == 12  # and nobody twice
+    assert len({next(iter(own)) for own in names.values()}) == 12  # and no person twice
     order = [int(text.split()[2]) for text in persons["a0"]]
-    assert order == sorted(order)  # the person's own order in time
+    assert order == sorted(order)  # the person's own order of time
     report = json.loads((out / "variant.json").read_text())["people"]
     assert report["persons"] == report["with_a_real_person"] == 12
     assert pq.read_schema(out / "exchanges.parquet").equals(pq.read_schema(world / "exchanges.parquet"))

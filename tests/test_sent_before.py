@@ -1,4 +1,4 @@
-"""What is new in an account's request, told from what it sent before; against one who makes up answers."""
+"""The new part of an account's request, given what it sent before; also with clients that invent answers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whom a finding set aside: kept with facts and on the trail; a bundle names him where the owner says so."""
+"""Accounts that a finding set aside: recorded with facts and on the trail; named in a bundle on request."""
 
 import json
 import shutil
@@ -59,7 +59,7 @@ class World:
         return store
 
     def bundle(self, out: Path, with_set_aside: bool) -> tuple[str, ...]:
-        """Export the case. Gives what was said before it left."""
+        """Export the case; return the sentences about its release."""
         with self.store() as store:
             log = ScannedLog([self.log], self.accounts)
             now_us = NOW_US + 1
@@ -71,7 +71,7 @@ class World:
 
 
 def mixed(crowd: Crowd) -> dict[str, tuple[str, ...]]:
-    """A pool, and others who took up its wording and settings: of an office, at an event, of a product."""
+    """A pool, and others that adopted its wording and settings: from an office, an event, a product."""
     names = pool(crowd, "p0", many=40, begin_day=6.0, days=2.8)
     shares = [names[k * EACH : (k + 1) * EACH] for k in range(5)]
     of = dict(zip(("site", "event", "product", "class", "cloud"), shares, strict=True))
@@ -129,7 +129,7 @@ def test_each_is_written_down_with_its_rule_and_facts_and_accused_of_nothing(wor
     for rule in ("site", "event", "product", "class"):
         assert {aside[name].rule for name in world.of[rule]} == {rule}
     assert not set(aside) & set(campaign.accounts)
-    assert set(world.of["cloud"]) <= set(campaign.accounts)  # behind a rented server nobody sits at a site
+    assert set(world.of["cloud"]) <= set(campaign.accounts)  # a rented server is no site
     office, table = aside[world.of["site"][0]], aside[world.of["event"][0]]
     assert (office.asn, office.accounts_there) == (3320, EACH)
     assert {aside[name].network for name in world.of["site"]} == {office.network}
@@ -183,7 +183,7 @@ def test_where_the_owner_says_so_they_are_named_and_counted_again(
 
 
 def test_the_checker_names_accused_who_share_a_network(bundles: dict[bool, Path], world: World) -> None:
-    """An owner who keeps `asn` wrong accuses an office: the events show that it is one place."""
+    """An owner who records a wrong `asn` accuses an office: the events show that it is one place."""
     said = "\n".join(check(bundles[False], world.signer.key)["lines"])
     assert f"{EACH} of the " in said
     assert "that they sit at no site, and were at no event, rests on `asn` and payment" in said
@@ -197,7 +197,7 @@ def test_what_leaves_says_whether_they_are_named(world: World, tmp_path: Path) -
     assert f"the names of {many} accounts that nobody accuses" in named
 
 
-# --- a dishonest owner, who signs what he likes with the trail's own key ---
+# --- a dishonest owner, who signs anything with the trail's own key ---
 
 
 def of_rule(rule: str, change: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, bytes]], None]:
@@ -212,7 +212,7 @@ def of_rule(rule: str, change: Callable[[dict[str, Any]], None]) -> Callable[[di
 
 
 def set_a_friend_aside(files: dict[str, bytes]) -> None:
-    """A friend of the owner is written down as a colleague in the office afterwards."""
+    """A friend of the owner is later recorded as a colleague in the office."""
     friend = json.loads(files["finding.json"])["campaign"]["finding"]["accounts"][0]
     document("set_aside.json", lambda d: d["accounts"].append({"account": friend, "rule": "class"}))(files)
 
@@ -251,7 +251,7 @@ def test_whom_an_earlier_finding_of_the_case_accused_is_counted(world: World, co
 
 
 def test_a_finding_of_before_says_that_it_kept_nobody(world: World, tmp_path: Path) -> None:
-    """Cases that were folded by a version that kept nobody can be exported, and not with names."""
+    """Cases from a version that did not record such accounts can be exported, but not with names."""
     shutil.copytree(world.folder, tmp_path / "old")
     old = World(tmp_path / "old", world.log, world.accounts, world.result, {}, (), world.case, world.signer)
     with closing(sqlite3.connect(old.folder / "cases.db")) as db, db:
@@ -274,7 +274,7 @@ def test_only_a_bundle_can_name_them(world: World) -> None:
 
 
 def test_looks_that_go_on_from_a_saved_state_keep_whom_they_set_aside(world: World, tmp_path: Path) -> None:
-    """The state goes by name: an account's code is another one tomorrow."""
+    """The state uses names: an account's code changes."""
     log, accounts = sketched(pq.read_table(world.log)), pq.read_table(world.accounts)
     result, _ = replayed(log, accounts, some_hours(log, 6, 1), path=tmp_path / "live.npz")
     assert texts(result) == texts(once(log, accounts))
@@ -282,7 +282,7 @@ def test_looks_that_go_on_from_a_saved_state_keep_whom_they_set_aside(world: Wor
 
 
 def test_a_live_scan_looks_systems_up_as_a_scan_does(world: World, tmp_path: Path) -> None:
-    """Without `asn` the office is accused; with a table it is set aside, through restarts too."""
+    """Without `asn` the office is accused; with a table it is set aside, also after restarts."""
     log = pq.read_table(world.log).drop_columns(["asn"]).sort_by("time")
     accounts, key = pq.read_table(world.accounts), b"a key of these tests"
     table = tmp_path / "table.tsv"

@@ -1,4 +1,4 @@
-"""A signal is one file: in the project, or in a package that is installed beside it."""
+"""A signal is one file: in the project, or in a separately installed package."""
 
 import os
 import subprocess
@@ -129,7 +129,7 @@ def test_a_reader_of_an_installed_package_recognises_its_format(tmp_path: Path) 
 
 
 def test_what_travels_uses_no_name_of_its_own_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bundle would otherwise hold a checker that ends in a NameError at its reader's."""
+    """Otherwise a bundle would contain a checker that fails with a NameError for its reader."""
     (mine,) = (one for one in detectors() if one.NAME == "logprob_harvest")
     monkeypatch.setattr(mine, "recompute", beside)
     with pytest.raises(BundleError, match="logprob_harvest: beside uses os"):
@@ -175,12 +175,12 @@ def test_what_a_strangers_signal_raises_is_said_with_its_name() -> None:
         ):
             raise wrong
     ours = SimpleNamespace(__name__="stillwatch.detectors.x", __file__="x.py", NAME="x")
-    with pytest.raises(KeyError), blamed_on_its_package(ours):  # a fault of the program is shown as one
+    with pytest.raises(KeyError), blamed_on_its_package(ours):  # an error of the program is shown as one
         raise KeyError
 
 
 def test_parts_are_named_as_their_modules_are() -> None:
-    """`scan.parts` imports none of them, so that who only reads findings loads no detection."""
+    """`scan.parts` imports none of them, so that a reader of findings loads no detection."""
     assert {TEST_NAME, new_settings.NAME, failover.NAME, holds.NAME} == GROUP_TESTS
     assert GROUP_TESTS | {lone_harvest.NAME} == RAISING
     assert kinds_of(PARTS) <= frozenset(spread.KINDS)

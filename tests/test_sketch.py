@@ -1,4 +1,4 @@
-"""Sketches: keyed, coordinated, the same whatever the column's Arrow shape, and no text in them."""
+"""Sketches: keyed, coordinated, the same for any Arrow shape of the column, and without text."""
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +37,7 @@ def test_a_short_key_is_refused():
 
 
 def test_no_text_in_any_output():
-    """Numbers only, no key needed to see it; and equal sketches of unkeyed guesses do not exist."""
+    """Only numbers, which is visible without a key; and unkeyed guesses never give equal sketches."""
     secret = "xylophone quartz secret phrase number seven and some more words here"
     sketches = Sketcher(KEY)(pa.array([secret]))
     for name, column in vars(sketches).items():
@@ -96,7 +96,7 @@ def test_repeated_texts_are_sketched_once_with_the_same_result(distinct, many):
 @settings(max_examples=100, deadline=None)
 @given(WORDS, WORDS, st.integers(1, 12))
 def test_phrases_kept_are_coordinated(shared, more, keep):
-    """The few kept are the smallest of all: what the longer text keeps of the shorter, the shorter keeps."""
+    """The smallest are kept: the shorter text keeps all of its shingles that the longer text keeps."""
     sketcher = Sketcher(KEY)
     short, long = pa.array([" ".join(shared)]), pa.array([" ".join(shared + more)])
     every = sketcher(short, 200).phrases[0]
@@ -106,7 +106,7 @@ def test_phrases_kept_are_coordinated(shared, more, keep):
 
 
 def test_sketches_estimate_resemblance():
-    """Share of the common among the smallest kept, against the true Jaccard index of the phrases."""
+    """The share of common ones among the smallest kept, compared with the shingles' true Jaccard index."""
     rng = np.random.default_rng(1)
     vocabulary = [f"{a}{b}{c}" for a in "bcdfgklm" for b in "aeiou" for c in "nprst"]
     a = rng.choice(vocabulary, 400).tolist()

@@ -1,4 +1,4 @@
-"""A log of sketches scans as the log with its texts did, and two keys are never mixed unseen."""
+"""A log of sketches gives the same scan as the log with its texts, and mixed keys are always noticed."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -82,7 +82,7 @@ def check_same_findings(scene_folder: Path, tmp_path: Path) -> None:
     below = tmp_path / "segments" / "2026-03-02T00"
     below.mkdir(parents=True)
     pq.write_table(table.slice(0, third), below / "1.parquet")
-    pq.write_table(table.slice(third - 50), below / "2.parquet")  # some rows twice
+    pq.write_table(table.slice(third - 50), below / "2.parquet")  # some rows are duplicates
     plain = run([log], accounts=accounts, options=OPTIONS)
     assert plain.campaigns
     assert texts(run([tmp_path], accounts=accounts, options=OPTIONS)) == texts(plain)
@@ -126,7 +126,7 @@ def test_any_texts_sketch_alike_at_the_door_and_at_the_scan(rows: list[tuple]) -
     same(build([sketch_batch(batch, SKETCHER)], SKETCHER), build([batch], SKETCHER))
 
 
-# --- what is kept -----------------------------------------------------------------------------------------
+# --- stored data ------------------------------------------------------------------------------------------
 
 
 def test_no_text_is_in_a_sketched_batch_unless_it_was_told_so() -> None:
@@ -149,7 +149,7 @@ def test_what_the_gateway_knows_travels_with_the_row(tmp_path: Path) -> None:
     row = back.to_pylist()[0]
     assert {name: row[name] for name in extra} == extra
     log = build([back], SKETCHER)
-    assert harvest(log, np.arange(1)).exchanges == 0  # refused: nothing has left
+    assert harvest(log, np.arange(1)).exchanges == 0  # refused: nothing was answered
 
 
 def test_a_log_without_a_key_mark_of_its_own_is_told_apart_by_its_columns() -> None:
@@ -209,7 +209,7 @@ def test_a_gateways_folder_is_scanned_by_its_segments_under_its_own_key(tmp_path
     (folder.path / "gaps.jsonl").write_text('{"from": 1}\n')
     args = ["scan", str(folder.path), "--out", str(tmp_path / "out"), "--json"]
     done = CliRunner().invoke(app, args, catch_exceptions=False)
-    assert done.exit_code == 4  # read; one account is nothing to judge
+    assert done.exit_code == 4  # read, but one account cannot be judged
     assert '"exchanges": 9' in done.output
     two = open_folder(tmp_path / "two")
     with pytest.raises(InputError, match="two keys"):

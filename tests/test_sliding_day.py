@@ -1,4 +1,4 @@
-"""A day that slides: no salvo takes two days' tokens, and Retry-After says when the next one fits."""
+"""A sliding day: no salvo takes two days' tokens, and Retry-After states when the next one fits."""
 
 import random
 import struct
@@ -25,7 +25,7 @@ SLIDING = f'version = 1\n[limits]\nday = "sliding"\noutput_tokens_per_day = {LIM
 
 
 def most_of_a_day(came: Counter[int]) -> int:
-    """The most tokens of six blocks in a row."""
+    """Return the most tokens of six blocks in a row."""
     return busiest(came)
 
 
@@ -48,7 +48,7 @@ def test_until_room_is_the_first_moment_at_which_it_fits(
 
 
 class Days:
-    """Some workers over days: what is let through, and what came in which block."""
+    """Some workers over days: permitted requests, and the tokens per block."""
 
     def __init__(self, run: Path, many: int) -> None:
         self.run, self.many = run, many
@@ -57,7 +57,7 @@ class Days:
         self.on_way: list[tuple[Budgets, int]] = []
 
     def refusal(self, budgets: Budgets, now_us: int) -> int | None:
-        """Ask as the gateway does, hold first and look then; the seconds until it fits, or None."""
+        """Ask as the gateway does, reserve and then check; return the seconds until it fits, or None."""
         budgets.hold(3, LONGEST)
         spent = budgets.spent(3, now_us, sliding=True)
         others = AccountUsage(
@@ -83,7 +83,7 @@ class Days:
         self.came[now_us // BLOCK_US] += tokens
 
     def restart(self) -> None:
-        """All workers end and begin again: their answers on the way are void."""
+        """All workers end and restart: their answers in progress are void."""
         self.on_way.clear()
         self.workers = [Budgets(self.run, k, self.many) for k in range(self.many)]
 
@@ -109,7 +109,7 @@ def test_no_order_of_events_passes_a_sliding_day_by_more_than_one_answer(
     while days.on_way:
         days.settle(now_us)
     assert most_of_a_day(days.came) <= min(LIMIT + LONGEST, 1.1 * LIMIT)
-    # who waits as long as it is told gets in then, and not a second before
+    # after the stated wait the account gets in, and not a second before
     for budgets in days.workers:
         wait_s = days.refusal(budgets, now_us)
         if wait_s is not None:
@@ -139,7 +139,7 @@ def test_around_midnight_there_is_one_days_allowance_and_the_next_twenty_hours_l
 
 
 def test_a_refund_in_a_later_block_frees_nothing_that_was_not_charged(tmp_path: Path) -> None:
-    """A stream was charged too much before a block's end. What is given back is of the block it began in."""
+    """A stream was charged too much before a block's end. The refund belongs to the block of its start."""
     budgets = Budgets(tmp_path, 0, 1)
     before, after = BEGIN_US - SECOND_US, BEGIN_US + SECOND_US
     budgets.add(3, before, 1, 0)
@@ -162,7 +162,7 @@ def test_batches_and_answers_that_come_later_count_in_the_block_in_which_they_we
     one.give_back_batch(3, then, 50, (1,))
     one.add(3, then, 1, 900, 1)
     one.promise(3, 900)
-    two.settle(3, now, then, 900, 100, 1)  # it brought less, and another worker fetched it
+    two.settle(3, now, then, 900, 100, 1)  # it had fewer tokens, and another worker fetched it
     spent = one.spent(3, now, sliding=True)
     assert (spent.batch_tokens_day, spent.output_tokens_day) == (700, 100)
     assert spent.day_blocks[-2:] == (100, 0)
@@ -173,11 +173,11 @@ def test_batches_and_answers_that_come_later_count_in_the_block_in_which_they_we
     assert one.of_set(3, later, 1, sliding=True) == (0, 0)
 
 
-# --- what an earlier version counted ---------------------------------------------------------------------
+# --- counts of an earlier version ------------------------------------------------------------------------
 
 
 def written_before(file: Path, row: int, hour: int, answers: int, batches: int = 0) -> None:
-    """A row as an earlier version writes it: tokens of a day, of its answers and batches, and no block."""
+    """A row as an earlier version writes it: tokens of a day, of its answers and batches, without blocks."""
     with open(file, "r+b" if file.exists() else "wb") as opened:
         opened.truncate(max(EARLIER_SIZES[1], opened.seek(0, 2)))
         opened.seek(8 * ROW * row)
@@ -195,7 +195,7 @@ def test_what_an_earlier_version_counted_is_in_the_sliding_day(tmp_path: Path) -
         assert (spent.output_tokens_day, spent.batch_tokens_day) == (500, 40)
     budgets = Budgets(tmp_path, 0, 2)
     budgets.add(3, now, 1, 7)
-    budgets.add(3, BEGIN_US, 1, 1)  # midnight: the calendar's day begins anew, and none is forgotten
+    budgets.add(3, BEGIN_US, 1, 1)  # midnight: the calendar day starts again, with nothing forgotten
     assert budgets.spent(3, BEGIN_US).output_tokens_day == 1
     for at_us, tokens in ((BEGIN_US, 508), (BEGIN_US + 20 * HOUR_US - 1, 508), (BEGIN_US + 20 * HOUR_US, 1)):
         assert Budgets(tmp_path, 1, 2).spent(3, at_us, sliding=True).output_tokens_day == tokens
@@ -214,7 +214,7 @@ def test_a_worker_of_an_earlier_version_that_ends_its_answers_is_counted_on(tmp_
     assert Budgets(tmp_path, 64, 2).place("late", ROOM - 1) == ROOM - 1
 
 
-# --- the terms -------------------------------------------------------------------------------------------
+# --- the policy ------------------------------------------------------------------------------------------
 
 
 def test_the_terms_say_what_a_day_is() -> None:

@@ -1,4 +1,4 @@
-"""Leads from content alone: a pool whose accounts each draw settings of their own, and honest users."""
+"""Leads from content alone: a pool whose accounts each draw their own settings, and honest users."""
 
 import random
 from datetime import timedelta
@@ -33,10 +33,10 @@ def users_of_new_wording(
     of: int = MANY,
     each: int = 24,
 ) -> set[str]:
-    """Accounts with habits of their own that all use new wording from day 5 on.
+    """Accounts with their own habits that all use new wording from day 5 on.
 
-    own_work: how many other requests come for each with that wording; user_agent: in place of each one's own,
-    of the first `of`.
+    own_work: the number of other requests for each one with that wording; user_agent: replaces the own one of
+        the first `of` accounts.
     """
     rng = random.Random(crowd.seed + 1)
     signature = [sentence(rng, 9), sentence(rng, 9)]
@@ -95,7 +95,7 @@ def test_a_pool_whose_accounts_draw_their_settings_is_a_lead_and_held_first() ->
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [44, 46])
 def test_a_community_that_carries_its_wording_alone_is_a_lead_within_two_days(seed: int) -> None:
-    """Nobody outside it uses the wording, so that who carries it are the community's members themselves."""
+    """No other account uses the wording, so only the community's members have it."""
     crowd = crowd_of(seed)
     pool = users_of_new_wording(crowd, own_subjects=False, each=40)
     (lead,) = leads_on(crowd, pool)
@@ -120,7 +120,7 @@ def test_it_needs_an_accounts_table_and_settings() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [44, 46])
 def test_users_of_a_program_are_left_out_where_enough_others_remain(seed: int) -> None:
-    """Some were counted before there were enough of them to tell a program from chance."""
+    """Some were counted before there were enough of them to distinguish a program from chance."""
     crowd = crowd_of(seed)
     pool = users_of_new_wording(crowd, own_subjects=False, each=40, user_agent="Cline/3.1", of=8)
     (lead,) = leads_on(crowd, pool)
@@ -175,7 +175,7 @@ def test_devotion_counts_from_a_members_first_use_on() -> None:
     assert devotion(carrying, label, {0}, every, 10) == pytest.approx(2 / 4)
     assert devotion(carrying, label, {1}, every, 10) == pytest.approx(2 / 3)
     assert devotion(carrying, label, {2}, every, 10) == 0.0
-    assert devotion(carrying, label, {1}, every, 8) == pytest.approx(2 / 2)  # what comes later does not count
+    assert devotion(carrying, label, {1}, every, 8) == pytest.approx(2 / 2)  # later requests do not count
     assert devotion(carrying[:0], label, {0}, every, 10) == 0.0
 
 
@@ -202,7 +202,7 @@ def test_holds_of_half_a_lead_of_one_source_name_all_of_it_but_where_they_use_on
     assert set(case.accounts) <= pool
     assert case.own_reactions.keys() <= set(case.accounts)
     if agent:
-        assert case.own_reactions.keys() == set(case.accounts)  # who shows nothing himself may be a customer
+        assert case.own_reactions.keys() == set(case.accounts)  # others may be customers
     else:
         assert len(case.accounts) >= 0.8 * len(pool)
         assert len(case.own_reactions) < len(case.accounts)

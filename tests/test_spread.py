@@ -1,4 +1,4 @@
-"""How wording spreads, against a slow reading of its definition, and looking back only."""
+"""The spread of wording, compared with a slow reading of its definition, using the past only."""
 
 import dataclasses
 import math
@@ -30,7 +30,7 @@ KIND_OF = [0] * PHRASES + [1] * SYSTEM + [2, 3, 4, 5]
 
 
 def log_of(ts, values, words=None):
-    """values: (rows, WIDTH) small numbers, 0 where a row has no such fingerprint."""
+    """values: (rows, WIDTH) small numbers, 0 if a row has no such fingerprint."""
     values = np.asarray(values, np.uint64).reshape(len(ts), WIDTH)
     wide = {
         name: values[:, PHRASES + SYSTEM + k] << np.uint64(32)
@@ -48,7 +48,7 @@ def slow_spread(log, tenant, forgotten_us=0):
     """The definition, fingerprint by fingerprint, in plain Python, and links as (at, a, b, weight)."""
     ts = log["ts_us"].tolist()
     settled = ts[0] + BURN_IN_US if ts and not forgotten_us else 0
-    uses = {}  # fingerprint -> [(row, place in the row)]
+    uses = {}  # fingerprint -> [(row, index in the row)]
     for row in range(len(ts)):
         exact = log["exact"][row] if log["words"][row] >= 6 else 0
         wide = [log["head"][row], log["tail"][row], exact, log["system"][row]]
@@ -233,7 +233,7 @@ def test_new_and_shared_is_emerging():
     found = spread(log, tenant)
     assert found.emerging_from_us.tolist() == [7 * DAY_US]
     assert found.fingerprint_kind.tolist() == [2]
-    assert len(found.links) == 6  # each of four with each before it
+    assert len(found.links) == 6  # each of four with each earlier one
     assert set(found.links.at_us.tolist()) == {7 * DAY_US}
 
 
@@ -241,9 +241,9 @@ def test_new_and_shared_is_emerging():
     "times",
     [
         [4, 5, 6],  # too few
-        [0.1, 0.2, 1, 2, 4, 5, 6],  # in use while the log had hardly begun
+        [0.1, 0.2, 1, 2, 4, 5, 6],  # in use when the log had hardly begun
         [1, 4, 7, 10, 13, 16],  # never four within the window
-        [0.1, 1, 1.1, 20, 20.1, 20.2, 20.3, 20.4],  # three were there long before: five do not outnumber them
+        [0.1, 1, 1.1, 20, 20.1, 20.2, 20.3, 20.4],  # three were there long before: five are no majority
     ],
 )
 def test_old_or_rare_is_not_emerging(times):

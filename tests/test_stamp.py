@@ -1,4 +1,4 @@
-"""Time stamps: asked of a real `openssl ts`, checked, forged, and what the trail makes of them."""
+"""Time stamps: requested from a real `openssl ts`, checked, forged, and recorded on the trail."""
 
 import base64
 import contextlib
@@ -54,7 +54,7 @@ def test_a_stamp_is_asked_for_with_a_digest_alone_and_holds(clock: Clock) -> Non
     assert hashlib.sha256(TEXT).digest() in clock.asked[-1]
     assert TEXT not in clock.asked[-1]
     assert check(got.answer, TEXT, read_roots(clock.root)) == got
-    digest, at = read_stamp(got.answer)  # the bundle's own reader, which knows no cryptography
+    digest, at = read_stamp(got.answer)  # the bundle's own parser, without cryptography
     assert (digest, at) == (hashlib.sha256(TEXT).digest(), got.at.isoformat().replace("+00:00", "Z"))
 
 
@@ -99,7 +99,7 @@ def test_no_flipped_bit_changes_what_a_stamp_says(clock: Clock) -> None:
             again = check(bytes(changed), TEXT, read_roots(clock.root))
         except StampError:
             continue
-        held += 1  # a bit that nobody signs: the version of the envelope
+        held += 1  # an unsigned bit: the version of the envelope
         assert (again.at, again.authority) == (got.at, got.authority)
     assert held < 20
 
@@ -111,11 +111,11 @@ def test_the_bundles_own_reader_takes_any_bytes(data: bytes) -> None:
             read_stamp(whole)
 
 
-Node = tuple[int, "bytes | list[Node]"]  # of a stamp: a tag, with bytes or with what is in it
+Node = tuple[int, "bytes | list[Node]"]  # of a stamp: a tag, with bytes or with its parts
 
 
 def nodes(data: bytes) -> list[Node]:
-    """What DER holds, as a tree."""
+    """Return the content of DER as a tree."""
     found: list[Node] = []
     while data:
         length, begin = data[1], 2
@@ -133,7 +133,7 @@ def within(node: Node) -> list[Node]:
 
 
 def as_ber(node: Node, lengths: Mapping[int, int]) -> bytes:
-    """A node as DER; as BER where a length, by its content's `id`, is open (0) or takes so many bytes."""
+    """Return a node as DER; as BER if a length, by its content's `id`, is open (0) or has this size."""
     tag, content = node
     data = content if isinstance(content, bytes) else b"".join(as_ber(one, lengths) for one in content)
     size = lengths.get(id(content), -1)
@@ -145,7 +145,7 @@ def as_ber(node: Node, lengths: Mapping[int, int]) -> bytes:
 
 
 def test_a_stamp_of_today_never_says_an_earlier_day(clock: Clock, tmp_path: Path) -> None:
-    """What no authority signs of a stamp holds another TSTInfo, of 2024; open lengths lead a reader there."""
+    """The unsigned part of a stamp contains another TSTInfo, of 2024; open lengths lead a parser there."""
     answer, draw, taken = stamp(TEXT, authority(clock)).answer, random.Random(13), 0
     (top,) = nodes(answer)
     assert as_ber(top, {}) == answer
@@ -167,7 +167,7 @@ def test_a_stamp_of_today_never_says_an_earlier_day(clock: Clock, tmp_path: Path
         taken += not subprocess.run(words, capture_output=True, check=False, cwd=tmp_path).returncode
         with contextlib.suppress(ValueError):
             assert read_stamp(as_ber(top, lengths)) == read_stamp(answer), lengths
-    assert taken > len(ways) / 2  # openssl takes them: what is read of a stamp has to be what it verified
+    assert taken > len(ways) / 2  # openssl accepts them: the parsed stamp must be the one that it verified
 
 
 # --- the trail ---
@@ -185,7 +185,7 @@ def test_a_stamped_checkpoint_says_by_when_the_records_were_there(clock: Clock, 
             tx.audit("ann", "note", "case-1", {}, None)
     heads, ca = str(tmp_path / "heads.jsonl"), str(clock.root)
     where = ("--folder", str(tmp_path))
-    assert run("checkpoint", "--to", heads, "--stamp", clock.url, *where).exit_code == 2  # by whose root?
+    assert run("checkpoint", "--to", heads, "--stamp", clock.url, *where).exit_code == 2  # no root given
     done = run("checkpoint", "--to", heads, "--stamp", clock.url, "--stamp-ca", ca, *where)
     assert done.exit_code == 0, done.output
     assert "by CN=Clock of the tests" in done.stdout
@@ -195,12 +195,12 @@ def test_a_stamped_checkpoint_says_by_when_the_records_were_there(clock: Clock, 
     assert "not checked without the authority's root" in run("verify", "--witness", heads, *where).stdout
     told = json.loads(run("verify", "--witness", heads, "--stamp-ca", ca, "--json", *where).stdout)
     assert told["stamps"][0]["seq"] == 2
-    # a partner who witnesses the line gives the stamp back with it
+    # a partner who witnesses the line returns the stamp with it
     partner, back = str(tmp_path / "partner.key"), tmp_path / "back.jsonl"
     back.write_text(run("witness", heads, "--keep", str(tmp_path / "kept"), "--signing-key", partner).stdout)
     both = run("verify", "--witness", str(back), "--witness-key", f"{partner}.pub", "--stamp-ca", ca, *where)
     assert "time stamp: records 1 to 2" in both.stdout
-    # what no named partner signed was held against nothing: its stamp says nothing
+    # what no named partner signed was compared with nothing: its stamp proves nothing
     alone = run("verify", "--witness", heads, "--witness-key", f"{partner}.pub", "--stamp-ca", ca, *where)
     assert "time stamp" not in alone.stdout
 

@@ -1,4 +1,4 @@
-"""Tails against exact sums, and combined p-values against their own null."""
+"""Tail probabilities compared with exact sums, and combined p-values with their own null."""
 
 import math
 from fractions import Fraction
@@ -102,7 +102,7 @@ def test_combine_goes_on_where_the_tangent_ends():
     assert around == sorted(around, reverse=True)
     assert around[-1] == pytest.approx(3e-290)
     assert combine([1.0, 1.0]) < 1
-    assert combine([1e-6, 1.0]) < 1e-5  # a test that says nothing does not outvote one that does
+    assert combine([1e-6, 1.0]) < 1e-5  # a test without information does not outvote one with it
 
 
 def test_correlation_is_the_least_that_explains_the_groups():

@@ -1,4 +1,4 @@
-"""`make story`: two installations, one campaign, from the log to the ban. The acceptance test of the whole.
+"""`make story`: two installations, one campaign, from the log to the ban. The acceptance test of everything.
 
 It measures no error rate: one operator, one innocent, one run. See docs/story.md for what is made up.
 """
@@ -30,7 +30,7 @@ def test_the_campaign_is_found_at_both_providers_which_share_nothing_but_it(
 ) -> None:
     _, came = told
     assert (came["accounts_in_common"], came["questions_in_common"]) == (0, 0)
-    assert came["cloud_accounts"] >= 36  # of 40 that are the operator's
+    assert came["cloud_accounts"] >= 36  # of the operator's 40
     assert came["maker_accounts"] >= 27  # of 30
     assert came["cloud_verdict"] == "true"
 
@@ -63,11 +63,11 @@ def test_an_appeal_is_decided_by_somebody_else_and_reaches_one_account(
     verbs = {act["verb"]: act["who"] for row in came["log"] if (act := row["act"]) is not None}
     assert verbs["judge"] == "mia"
     assert verbs["appeal granted"] == verbs["appeal refused"] == "petra"
-    assert came["appellant_share_of_thief"] < 1  # a customer whose key was taken
+    assert came["appellant_share_of_thief"] < 1  # a customer with a stolen key
     assert came["lifted"]
     assert (came["new_key"], came["old_key"]) == (200, 401)
     assert came["second_appellant_status"] == 403
-    assert came["case_verdict"] == "true"  # a grant ends one block, not the case
+    assert came["case_verdict"] == "true"  # a granted appeal ends one block, not the case
     assert came["audit"]["sound"]
 
 
@@ -88,7 +88,7 @@ def test_the_ban_refuses_the_model_and_its_copies(told: tuple[Path, dict[str, An
     assert banned == {"acme-7b", "nimbus/Acme-7B-Instruct-GGUF", "swift-writer"}
     assert set(came["ban_codes"].values()) == {"model_banned"}
     assert came["ban_after"]["kestrel-7b"] == 200
-    assert came["probe"]["kin"].startswith("acme")  # quiet-writer names itself otherwise: its answers tell
+    assert came["probe"]["kin"].startswith("acme")  # quiet-writer denies it: its answers reveal it
 
 
 def test_it_takes_less_than_ten_minutes(told: tuple[Path, dict[str, Any]]) -> None:

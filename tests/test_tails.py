@@ -1,4 +1,4 @@
-"""Tails and quantiles against exact sums and SciPy; components, ranks, products and W against SciPy's."""
+"""Tails and quantiles compared with exact sums and SciPy; components, ranks, products and W with SciPy."""
 
 import math
 from decimal import Decimal, localcontext
@@ -26,7 +26,7 @@ RATES = [1e-9, 0.003, 0.25, 0.5, 1 / 3, 0.9, 0.999, 1 - 2**-50]
 
 
 def exact_rate_tail(least: int, n: int, rate: float) -> float:
-    """The binomial sum in sixty digits."""
+    """Return the binomial sum with sixty digits."""
     with localcontext(prec=60):
         share, rest = Decimal(rate), 1 - Decimal(rate)
         term = math.comb(n, least) * share**least * rest ** (n - least)
@@ -119,7 +119,7 @@ def test_a_large_subset_tail_is_the_exact_ratio(items: int, positive: int, marke
     for least in {round(mean), round(1.2 * mean) + 1, min(most, round(2 * mean) + 5)}:
         tail = float(np.exp(theirs[least:]).sum())
         if tail > 1e-280:
-            # SciPy's own digits end at those of ln n!
+            # SciPy's own digits end with those of ln n!
             assert subset_tail([Stratum(items, positive, marked, least)]) == pytest.approx(tail, rel=3e-6)
 
 
@@ -176,7 +176,7 @@ def test_a_beta_tail_is_scipys(a: float, b: float, x: float) -> None:
 
 
 def test_a_beta_tail_at_the_least_of_doubles() -> None:
-    """Where SciPy has lost its digits: the second by mpmath, 40 digits."""
+    """Values for which SciPy loses its digits: the second by mpmath, 40 digits."""
     assert beta_tail(5e-324, 0.5, 1.0) == pytest.approx(math.sqrt(5e-324), rel=1e-12)
     assert beta_tail(5e-324, 0.05, 0.05) == pytest.approx(3.43023752487336e-17, rel=1e-12)
 

@@ -1,4 +1,4 @@
-"""TAXII 2.1: an export goes into a collection, comes out as it was, and servers that do wrong are named."""
+"""TAXII 2.1: an export goes into a collection and returns unchanged, and server errors are reported."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_nothing_goes_in_the_clear_beyond_this_machine() -> None:
         pull_objects(plain)
 
 
-# --- servers that do wrong ---
+# --- server errors ---
 
 
 def body(**more: Any) -> tuple[int, str, bytes]:
@@ -198,7 +198,7 @@ def test_a_server_that_never_answers_is_given_up(
         pull_objects(collection)
 
 
-# --- which objects made one file ---
+# --- the objects of one file ---
 
 
 def test_nonsense_in_a_collection_is_passed_over() -> None:
@@ -216,7 +216,7 @@ def test_nonsense_in_a_collection_is_passed_over() -> None:
 
 @pytest.mark.slow
 def test_few_objects_do_not_make_very_many() -> None:
-    """What somebody else may write is written out at most once an answer, and in bounds."""
+    """Content that another party may write is printed at most once per answer, and within limits."""
     told = [one | {"id": one["id"].replace("campaign", "sighting"), "sighting_of_ref": one["id"]}
             for one in objects(300)]  # fmt: skip
     files, _ = files_in(told)
@@ -236,7 +236,7 @@ RED, BLUE = ([f"{name}-{k}" for k in range(4)] for name in ("red", "blue"))
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two groups of four accounts, each with a question of its own."""
+    """Two groups of four accounts, each with its own question."""
     crowd = Crowd(9)
     for accounts, text in ((RED, QUESTIONS[0]), (BLUE, VIRAL)):
         for n, account in enumerate(accounts * 5):
@@ -248,7 +248,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two cases, of which that of the blue ones is judged true, and an exchange key."""
+    """Two cases, of which that of the blue group is judged true, and an exchange key."""
     with Store(f"sqlite:///{tmp_path / 'cases.db'}") as store:
         attach(store, tmp_path / "audit.key")
         fold(store, result(campaign("sw-1", RED), campaign("sw-2", BLUE)), NOW_US, "scan")
@@ -367,7 +367,7 @@ def test_where_it_went_is_on_record_even_if_the_server_failed(
 
 @pytest.mark.slow
 def test_the_reference_server_takes_and_gives(folder: Path, log: Path, tmp_path: Path) -> None:
-    python = os.environ.get("STILLWATCH_MEDALLION", sys.executable)  # where medallion 3.0.0 is installed
+    python = os.environ.get("STILLWATCH_MEDALLION", sys.executable)  # with medallion 3.0.0
     if subprocess.run([python, "-c", "import medallion"], capture_output=True).returncode:
         pytest.skip("could not import 'medallion'")
     with medallion(python, tmp_path) as url:

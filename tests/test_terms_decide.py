@@ -1,4 +1,4 @@
-"""One pure decision: the order of reasons, bans by lineage, and what may never happen whatever the terms."""
+"""One pure decision: the order of reasons, bans by lineage, and what no policy can cause."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -144,7 +144,7 @@ def test_what_each_step_does() -> None:
     watched, throttled, stripped, marked = (
         decided(PLAIN, ask(), step, mark="m") for step in (Step.WATCH, Step.THROTTLE, Step.STRIP, Step.MARK)
     )
-    assert watched == decided(PLAIN, ask())  # it cannot be felt
+    assert watched == decided(PLAIN, ask())  # it has no noticeable effect
     assert (throttled.strip, throttled.mark, throttled.warn) == (False, None, None)
     assert (stripped.strip, stripped.mark) == (True, None)
     assert stripped.warn == "Log-probabilities and reasoning are withheld from this account."
@@ -251,7 +251,7 @@ def test_extra_names_and_hosts() -> None:
     assert may(terms, "secret-llm-2").allow
     assert not host_verdict(terms, "API.evil.example.").allow
     assert host_verdict(terms, "evil.example").allow
-    assert not host_verdict(BANNED, "api.deepseek.com").allow  # the vendor's own, without being named
+    assert not host_verdict(BANNED, "api.deepseek.com").allow  # the vendor's own, without being listed
     assert host_verdict(BANNED, "deepseek.com.example").allow
 
 
@@ -265,7 +265,7 @@ def test_extra_names_and_hosts() -> None:
         ("router/acme-7b-slerp:free", "merged"),
         ("acme-7b-chat", None),
         ("acme-7b-distill", "distilled"),
-        ("acme-7b-mini", "another"),  # a model of its own
+        ("acme-7b-mini", "another"),  # a separate model
         ("acme-70b", "another"),
         ("acme-7b-v2", "another"),
         ("pacme-7b", "another"),
@@ -288,7 +288,7 @@ def test_the_upstreams_model_is_what_counts() -> None:
     verdict = may(terms, "fast")
     assert (verdict.allow, verdict.target) == (False, "deepseek/deepseek-chat")
     assert not may(terms, "FAST").allow  # the upstream may fold spellings
-    assert not may(terms, "gpt-4o").allow  # what may answer instead is decided, too
+    assert not may(terms, "gpt-4o").allow  # the possible fallback is decided on, too
     assert "may be answered by another model" in may(terms, "gpt-4o").reason
     moved = replace(terms, models=replace(terms.models, fallbacks={}))
     assert may(moved, "deepseek-old") == ModelVerdict(True, "allowed", "gpt-4o", "gpt")
@@ -299,7 +299,7 @@ def test_the_upstreams_model_is_what_counts() -> None:
     "name", ["llama3,deepseek-chat", "qwen3-32b, deepseek-chat", "deepseek-chat,llama3", ",fast,"]
 )
 def test_of_a_list_of_models_each_may_answer(name: str) -> None:
-    """LiteLLM asks all of "a,b"; as one name it would be a student of b on the weights of a."""
+    """LiteLLM requests all of "a,b"; as one name it would be a student of b on the weights of a."""
     terms = replace(BANNED, models=Models(aliases={"fast": "deepseek-chat"}))
     assert not model_verdict(terms, name, "acct", NOW_US).allow
     assert model_verdict(terms, "llama3,gpt-4o", "acct", NOW_US).allow
@@ -352,7 +352,7 @@ def test_exceptions_are_for_whom_and_what_and_how_long_they_say() -> None:
     got = may(terms, "deepseek-r1", org="red-team")
     assert (got.allow, got.rule, got.until_us) == (True, "exception:red-team", NOW_US + HOUR_US)
     assert may(terms, "DeepSeek_R1", "lab").allow
-    assert not may(terms, "deepseek-r1", "red-team").allow  # an account of that name is no organisation
+    assert not may(terms, "deepseek-r1", "red-team").allow  # an account of that name is not an organisation
     assert not may(terms, "deepseek-chat", "lab").allow
     assert not model_verdict(terms, "deepseek-r1", "lab", NOW_US + HOUR_US).allow
     everybody = replace(BANNED, exceptions=(excepted(account="*"),))
@@ -493,12 +493,12 @@ ASKS = st.builds(
 )
 SPENT = st.builds(AccountUsage, *4 * (st.integers(0, 60),))
 BUDGET = st.none() | st.integers(0, 60)
-# VERIFY refuses all, as BLOCK does, until a person has looked: it stands beside the others, not between them.
+# VERIFY refuses all, as BLOCK does, until a person has decided: it is not ordered between the others.
 HARDER = [Step.CLEAR, Step.WATCH, Step.THROTTLE, Step.STRIP, Step.MARK, Step.BLOCK]
 
 
 def tokens(decision: Decision) -> float:
-    """How much an answer may yield at most."""
+    """Return the largest possible size of an answer."""
     if not decision.allow:
         return 0
     return float("inf") if decision.output_tokens_left is None else decision.output_tokens_left
@@ -625,7 +625,7 @@ def test_a_batch_is_refused_that_may_bring_too_much_or_nobody_knows_what() -> No
     assert rule(replace(batch, batch_tokens=None)) == (403, "batch_unknown")
     assert rule(batch, step=Step.THROTTLE) == (429, "rate_limited")  # no more than its hour has left
     assert rule(replace(batch, batch_tokens=50), step=Step.THROTTLE) == (200, "")
-    # a day's tokens are for answers and batches together, but for what was promised and is fetched
+    # a day's tokens are for answers and batches together, except for what was promised and is fetched
     assert rule(batch, AccountUsage(output_tokens_day=30, tokens_held=11)) == (429, "rate_limited")
     assert rule(ask(), AccountUsage(batch_tokens_day=99)) == (200, "")
     assert rule(ask(), AccountUsage(batch_tokens_day=100)) == (429, "rate_limited")

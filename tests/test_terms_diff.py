@@ -1,4 +1,4 @@
-"""Differences by meaning: what gets stricter, what looser."""
+"""Differences by meaning: what becomes stricter, what becomes looser."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ OPPOSITE = {"stricter": "looser", "looser": "stricter", "other": "other"}
 
 
 def changes(before: str, after: str) -> list[tuple[str, str]]:
-    """What changes between two bodies, but for the version."""
+    """Return the changes between two bodies, without the version."""
     old, new = loads(f"version = 1\n{before}"), loads(f"version = 2\n{after}")
     found = difference(old, new, NOW_US)
     assert (found[0].where, found[0].text) == ("version", "version 1 becomes 2")

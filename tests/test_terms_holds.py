@@ -1,4 +1,4 @@
-"""`[holds]`: what it takes, what it decides, whom it never touches, and what a dry run says."""
+"""`[holds]`: its settings, its decisions, the accounts that it never affects, and the dry run."""
 
 import json
 from dataclasses import replace
@@ -64,7 +64,7 @@ def test_a_hold_is_a_429_that_says_when_it_ends_and_which_candidate_it_is_of() -
 @pytest.mark.parametrize(
     "more",
     [
-        {"terms": Terms(1)},  # off unless written
+        {"terms": Terms(1)},  # off by default
         {"terms": Terms(1, holds=Holds(mode="dry_run"))},
         {"hold": Hold("sw-1", NOW)},  # over
         {"operation": "models", "model": None},
@@ -74,7 +74,7 @@ def test_a_hold_is_a_429_that_says_when_it_ends_and_which_candidate_it_is_of() -
         {"terms": Terms(1, holds=Holds(mode="on", exempt_orgs=("lab",))), "org": "lab"},
         {"terms": Terms(1, holds=Holds(mode="on", exempt_orgs=("*",))), "org": "lab"},
         {"terms": replace(ON, permissions=(Permission("resell", "cio", NOW + 1, account="a"),))},
-        {"standing": EnforcementStatus(Step.THROTTLE, 0)},  # it is acted upon already
+        {"standing": EnforcementStatus(Step.THROTTLE, 0)},  # an action is already in force
     ],
     ids=str,
 )
@@ -136,7 +136,7 @@ def lead(name: str, many: int, p_value: float = 0.01, first: int = 0) -> HoldCan
 
 
 def test_candidates_by_refusals_leave_others_their_places() -> None:
-    """Pairs of accounts come up by the dozen. In a replay they had all places, and no lead was ever held."""
+    """Pairs of accounts occur by the dozen. In a replay they took all places, and no lead was ever held."""
     pairs = [lead(f"refusals-{k}", 2, first=2 * k) for k in range(8)]
     leads = [replace(lead(f"lead-{k}", 9, first=100 + 20 * k), rank=1) for k in range(8)]
     for most in (1, 6):
@@ -170,7 +170,7 @@ def test_the_terms_choose_whom_to_hold() -> None:
         assert why in (found[name].why_not or ""), name
     assert "another candidate" in (found["overlaps"].why_not or "")
     touching = choose(terms, [leads[3], lead("touches", 9, 0.002, 6)], orgs, (), NOW)[1]
-    assert touching.why_not is None  # three of its nine are held already: the others are held by themselves
+    assert touching.why_not is None  # three of its nine are already held: the others are held on their own
     assert touching.candidate.accounts == tuple(f"a{k:03}" for k in range(9, 15))
     running = [plan(terms, "old", [f"a{k:03}" for k in range(100, 110)], NOW, b"k" * 32)]
     again = choose(terms, leads, orgs, (), NOW, running)
@@ -193,10 +193,10 @@ def test_all_holds_together_refuse_no_more_than_the_terms_say() -> None:
     assert chosen[-1].candidate.candidate == "refusals-big"
     assert "its holds alone" in (chosen[-1].why_not or "")
     assert all("refused_share_at_most = 0.001" in (c.why_not or "") for c in chosen[-2:])
-    # half is kept for candidates by refusals, which become known one by one
+    # half is reserved for candidates by refusals, which become known one by one
     leads = [replace(one, candidate=one.candidate.removeprefix("refusals-"), rank=1) for one in groups]
     assert sum(c.why_not is None for c in choose(terms, leads, {}, (), NOW)) == 3
-    # what runs already is counted
+    # running holds are counted
     running = [plan(terms, "refusals-one", groups[2].accounts, NOW, b"k" * 32)]
     again = choose(terms, groups, {}, (), NOW, running)
     assert sum(c.why_not is None for c in again) == 4
@@ -223,7 +223,7 @@ def test_undecided_schedules_go_on_once_and_only_from_the_last_of_their_first_da
     assert draw_longer(replace(terms, days_at_most=7), [one], shown, week_us - DAY_US) == []
     decided = [replace(shown[0], undecided=False)]
     assert draw_longer(terms, [one], decided, week_us - DAY_US) == []
-    # it ends as soon as it is decided, but not before those that joined late have had their days
+    # it ends when it is decided, but not before accounts that joined late have had their days
     assert why_over(terms, longer, shown, week_us + DAY_US) is None
     assert why_over(terms, longer, decided, week_us - 1) is None
     assert why_over(terms, longer, decided, week_us) == "its days are over"
@@ -234,7 +234,7 @@ def test_undecided_schedules_go_on_once_and_only_from_the_last_of_their_first_da
 
 
 def test_what_goes_on_takes_a_quarter_of_the_places_at_most_those_that_gained_first() -> None:
-    """Decoys that ask next to nothing would keep all places for a month."""
+    """Decoys with almost no requests would occupy all places for a month."""
     terms = Holds(mode="on", candidates_at_once=8)
     running = [plan(terms, f"refusals-{k}", (f"a{k}", f"b{k}"), NOW, b"k" * 32) for k in range(8)]
     shown = [undecided(one, 0.2 if k == 7 else 1.0) for k, one in enumerate(running)]
@@ -289,7 +289,7 @@ def test_a_dry_run_says_who_how_often_and_how_much(world: Path) -> None:
     assert one["exempt"] == ["a0"]
     assert len(one["accounts"]) == 9
     cost = one["cost"]
-    # 259 requests a day, in a sixteenth of the day, less where two blocks follow
+    # 259 requests a day, in a sixteenth of the day, less for two blocks in succession
     assert cost["requests_per_day"] == pytest.approx(0.9 * 288, rel=0.02)
     assert 0.6 < cost["refused_per_day"] / (0.9 * 288 / 16) < 1.1
     assert cost["most_per_account_day"] <= 6
@@ -315,7 +315,7 @@ def test_a_budget_bounds_what_a_dry_run_foresees(world: Path) -> None:
     ids=["within its quarter", "a little beyond", "as much as all holds may refuse"],
 )
 def test_one_candidate_has_a_quarter_of_the_budget_also_when_accounts_join(share: float, joins: int) -> None:
-    """A small group begins, and heavy accounts join it: a back end's few would take the places of all."""
+    """A small group begins, and heavy accounts join it: one back end's few would take all places."""
     terms = Holds(mode="on")  # one block in sixteen: a quarter of refused_share_at_most is 1.6 % of requests
     begun = tuple(f"a-{k}" for k in range(4))
     schedule = plan(terms, "lead-1", begun, NOW, b"k" * 32)
@@ -323,5 +323,5 @@ def test_one_candidate_has_a_quarter_of_the_budget_also_when_accounts_join(share
     new, cost = joining(terms, schedule, grown, {}, (), NOW, begun, 0.0)
     assert len(new) == joins
     assert cost == pytest.approx(share / 16 / 2 if joins else 0.0)
-    (alone,) = choose(terms, [grown], {}, (), NOW)  # the same that is asked when a schedule begins
+    (alone,) = choose(terms, [grown], {}, (), NOW)  # the same request as at a schedule's start
     assert (alone.why_not is None) is bool(joins)

@@ -1,4 +1,4 @@
-"""What follows a finding: the strictest rule that fits, a person where the terms ask for one, a delay."""
+"""The action after a finding: the strictest rule that fits, a person if the policy requires one, a delay."""
 
 from dataclasses import replace
 
@@ -93,7 +93,7 @@ def test_delays_are_the_same_at_every_look_and_lie_where_they_should() -> None:
     (other,) = proposals(ladder, FOUND, ALARM_US, b"another key")
     assert other.due_us not in {proposals(ladder, FOUND, ALARM_US, KEY)[0].due_us}
     watching = proposals(Ladder(act_on_group_findings=True, delay_s=100, jitter_s=50), FOUND, ALARM_US, KEY)
-    assert watching[0].due_us == ALARM_US  # it cannot be felt
+    assert watching[0].due_us == ALARM_US  # it has no noticeable effect
 
 
 RUNGS = st.lists(

@@ -1,4 +1,4 @@
-"""Loading terms: what is good loads, and every problem of what is not is named with its line."""
+"""Loading a policy: valid ones load, and every problem of an invalid one is reported with its line."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ NEW_YEAR_2027_US = 1_798_761_600 * 1_000_000
 
 
 def problems(text: str) -> list[str]:
-    """The problems of a text, without the file's name."""
+    """Return the problems of a text, without the file's name."""
     return [sentence.removeprefix("t:") for sentence in check(text, "t").problems]
 
 
@@ -27,7 +27,7 @@ def test_the_default_text_loads_and_changes_nothing() -> None:
     assert terms.owner == 'Exämple "Inc." \\'
     assert (terms.version, terms.capture, terms.retention) == (1, Capture(), Retention())
     assert (terms.limits, terms.models, terms.bans) == (AccountLimits(), Models(), ())
-    # Only being watched comes without a person.
+    # Only the action `watch` needs no person.
     assert [rung.step for rung in terms.ladder.rungs if rung.act] == [Step.WATCH]
     assert [rung.step for rung in Ladder().rungs if rung.act] == [Step.WATCH]
 
@@ -156,7 +156,7 @@ expires = 2026-01-01T10:00:00
         "time with "
         "zone, as in 2027-01-31T12:00:00Z (without quotes)",
     ]
-    # What is wrong between entries shows as soon as each is right.
+    # Errors between entries are reported as soon as each entry is right.
     between = "version = 1\n[models.aliases]\na = 'b'\nb = 'a'\nc = 'b'\n[[ban]]\nfamily = 'deepsek'\n"
     assert problems(between) == [
         "3: models.aliases.a: leads back to itself (a -> b -> a); name the upstream's model",
@@ -334,7 +334,7 @@ TREES = st.recursive(
 
 
 def toml(value: object) -> str:
-    """A value as TOML on one line."""
+    """Return a value as TOML on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {toml(below)}" for key, below in value.items()) + "}"
     if isinstance(value, list):

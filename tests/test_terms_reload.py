@@ -1,4 +1,4 @@
-"""Terms that follow their file: what is taken, what is not, and what is remembered."""
+"""Policies that follow their file: what is accepted, what is not, and what is remembered."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from stillwatch.terms.load import LARGEST_BYTES
 from stillwatch.terms.reload import WatchedTerms
 from stillwatch.units import utc_us
 
-LATER_US = 10_000_000  # by then what was written now has settled
+LATER_US = 10_000_000  # by then a file written now is stable
 
 
 def text(version: int, owner: str = "") -> str:
@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def polled(watched: WatchedTerms, times: int = 3) -> Terms | None:
-    """What comes of a few looks."""
+    """Return the results of a few checks of the file."""
     found = [watched.poll() for _ in range(times)]
     return next((terms for terms in found if terms is not None), None)
 
@@ -42,7 +42,7 @@ def test_a_new_version_is_taken_at_the_second_look(file: Path) -> None:
     watched = WatchedTerms(file)
     assert (watched.terms.version, watched.error, watched.poll()) == (1, None, None)
     file.write_text(text(2))
-    assert watched.poll() is None  # it may be half of what is being written
+    assert watched.poll() is None  # the file may be half written
     taken = watched.poll()
     assert taken is watched.terms
     assert (taken.version, watched.error) == (2, None)
@@ -50,7 +50,7 @@ def test_a_new_version_is_taken_at_the_second_look(file: Path) -> None:
 
 
 def test_half_a_text_is_not_taken_while_its_writer_has_the_file_open(file: Path) -> None:
-    """A slow copy, a paste into `cat`: the half reads well, without the ban that comes later."""
+    """A slow copy, a paste into `cat`: the first half loads, without the ban in the second."""
     watched = WatchedTerms(file)
     with open(file, "w") as writer:
         writer.write(text(2))
@@ -64,7 +64,7 @@ def test_half_a_text_is_not_taken_while_its_writer_has_the_file_open(file: Path)
 
 
 def test_a_file_that_stays_open_is_taken_in_the_end(file: Path) -> None:
-    """NFS 4 cannot tell whether somebody writes, and says yes."""
+    """NFS 4 cannot determine whether a process writes, and reports that one does."""
     now_us = utc_us()
     watched = WatchedTerms(file, lambda: now_us)
     with open(file, "a"):
@@ -90,7 +90,7 @@ def test_half_a_text_is_not_taken_at_a_start_either(file: Path, tmp_path: Path) 
 def test_what_grows_from_look_to_look_is_not_taken_before_it_rests(file: Path) -> None:
     watched = WatchedTerms(file)
     whole = text(2) + "[[ban]]\nfamily = 'deepseek'\n"
-    for end in range(12, len(whole), 3):  # some of these are good terms without the ban
+    for end in range(12, len(whole), 3):  # some of these are valid policies without the ban
         file.write_text(whole[:end])
         assert watched.poll() is None
     file.write_text(whole)
@@ -117,7 +117,7 @@ def test_a_settled_file_is_not_read_again(file: Path) -> None:
     before = os.stat(file)
     with open(file, "r+b") as opened:
         opened.write(text(2).encode())
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # nothing shows that it has changed
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # no sign of a change
     assert polled(watched) is None
     os.utime(file)
     assert polled(watched) is not None
@@ -150,7 +150,7 @@ def spoil_folder(file: Path) -> None:
 
 def spoil_pipe(file: Path) -> None:
     file.unlink()
-    os.mkfifo(file)  # opening it would wait for ever
+    os.mkfifo(file)  # opening it would block for ever
 
 
 def spoil_dangling(file: Path) -> None:
@@ -184,7 +184,7 @@ def test_whatever_happens_the_last_good_one_stays(spoil: object, file: Path) -> 
     assert watched.error is not None
     assert str(file) in watched.error
     assert watched.error.endswith("; version 1 stays in force")
-    beside = file.with_name("new")  # and a good one replaces it, by rename as editors do
+    beside = file.with_name("new")  # and a valid one replaces it, by rename as editors do
     beside.write_text(text(2))
     if file.is_dir() and not file.is_symlink():
         file.rmdir()
@@ -200,7 +200,7 @@ def test_an_unreadable_file(file: Path) -> None:
     file.chmod(0)
     user = os.geteuid()
     try:
-        if user == 0:  # who reads everything
+        if user == 0:  # root can read everything
             os.seteuid(65534)
         assert polled(watched) is None
     finally:

@@ -1,4 +1,4 @@
-"""The text kernel against a slow reading of its definition in plain Python; SipHash against CPython's own."""
+"""The text kernel compared with a slow definition in plain Python; SipHash with CPython's own."""
 
 import re
 import struct
@@ -90,7 +90,7 @@ ASCII_LOWER = str.maketrans({chr(c): chr(c + 32) for c in range(65, 91)})
 
 
 def slow_tokens(text):
-    """(hash, masked hash, word hash or 0, content hash or 0) of each token."""
+    """Return (hash, masked hash, word hash or 0, content hash or 0) of each token."""
     found, at, glyph = [], 0, 0
     while at < len(text):
         match = TOKEN.match(text, at)
@@ -244,7 +244,7 @@ def test_exact_sees_the_middle_of_a_long_text():
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.data())
 def test_any_bytes_are_sketched_and_neighbours_do_not_matter(texts, data):
-    """No UTF-8 is promised to the kernel: it must stay inside the text, whatever the bytes."""
+    """The kernel may get invalid UTF-8: it must stay inside the text, for any bytes."""
 
     def sketches(some):
         ends = np.cumsum([0, *map(len, some)]).astype(np.int32)
@@ -316,7 +316,7 @@ def test_phrase_table_holds_every_phrase_once():
     assert held == {int(phrase_hash(p)) for c in CLASSES for p in c.phrases}
     assert needs.tolist() == [c.needs for c in CLASSES]
     assert all(1 <= len(p.split()) <= 4 and p == p.lower() for c in CLASSES for p in c.phrases)
-    assert all(len(c.phrases) <= 62 for c in CLASSES)  # a slot numbers that many
+    assert all(len(c.phrases) <= 62 for c in CLASSES)  # the limit of a slot
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""TOML that people write and that is written for them: read back whole, and mistakes with their line."""
+"""TOML that people or programs write: read back unchanged, and mistakes reported with their line."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ from stillwatch.toml.places import Path, places
 
 
 def paths(value: Any, at: Path = ()) -> set[Path]:
-    """Every path in what `tomllib` read."""
+    """Yield every path in what `tomllib` read."""
     found = {at} if at else set()
     if isinstance(value, dict):
         items: Any = value.items()
@@ -131,7 +131,7 @@ STATEMENT = st.one_of(
 @given(st.lists(STATEMENT, max_size=8))
 def test_the_scanner_finds_what_tomllib_finds(statements: list[str]) -> None:
     kept: list[str] = []
-    for statement in statements:  # each that fits after those before it
+    for statement in statements:  # each one that fits after the earlier ones
         try:
             tomllib.loads("\n".join([*kept, statement]))
         except tomllib.TOMLDecodeError:
@@ -141,7 +141,7 @@ def test_the_scanner_finds_what_tomllib_finds(statements: list[str]) -> None:
     found = places(text)
     assert set(found) == paths(tomllib.loads(text))
     first = 1
-    for statement in kept:  # what a statement adds lies on its own lines
+    for statement in kept:  # each statement adds only to its own lines
         last = first + statement.count("\n")
         before, after = ("\n".join(text.split("\n")[:lines]) for lines in (first - 1, last))
         added = set(places(after)) - set(places(before))

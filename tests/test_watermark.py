@@ -1,4 +1,4 @@
-"""Marks: the formula by hand, chance that stays chance, keys apart. No model is needed."""
+"""Watermarks: the formula by hand, uniform p-values without a mark, separate keys. Uses no model."""
 
 import hashlib
 import hmac
@@ -31,7 +31,7 @@ def key_of(number: int) -> bytes:
 
 
 def real_tokens() -> list[list[int]]:
-    """Our own pages as tokens: words and signs, with every heading, table and phrase that comes again."""
+    """Our own pages as tokens: words and signs, with every repeated heading, table and phrase."""
     seen: dict[str, int] = {}
     texts = []
     for path in TEXTS[:12]:
@@ -70,8 +70,8 @@ def test_over_keys_it_is_sampling() -> None:
 def test_where_chance_decides() -> None:
     mark, p = mark_of(OWNER, "a"), np.array([0.5, 0.5])
     assert choose_token(mark, p, [1], lambda: 0.0) is None  # the window reaches before the answer
-    assert choose_token(mark, p, [1, 2, 3, 1, 2], lambda: 0.0) is None  # the context comes again
-    assert choose_token(mark, np.array([0.0, 1.0]), [1, 2], lambda: 0.0) is None  # nothing to choose
+    assert choose_token(mark, p, [1, 2, 3, 1, 2], lambda: 0.0) is None  # a repeated context
+    assert choose_token(mark, np.array([0.0, 1.0]), [1, 2], lambda: 0.0) is None  # no choice
     half = mark_of(OWNER, "a", strength=0.5)
     assert choose_token(half, p, [1, 2], lambda: 0.5) is None
     assert choose_token(half, p, [1, 2], lambda: 0.49) == choose_token(mark, p, [1, 2], lambda: 0.9)
@@ -95,7 +95,7 @@ def test_marked_text_is_found_under_its_key_alone() -> None:
 
 @pytest.mark.slow
 def test_p_is_uniform_over_keys_on_real_text_with_repeats() -> None:
-    """200 keys here; a thousand in the slow test. Counting each pair as often as it comes would fail this."""
+    """200 keys here; a thousand in the slow test. Counting each pair as often as it occurs would fail."""
     _uniform(200, 2000)
 
 
@@ -114,7 +114,7 @@ def _uniform(keys: int, most: int) -> None:
 
 @pytest.mark.slow
 def test_counting_repeats_is_what_breaks() -> None:
-    """The naive test on the same text: each occurrence scored. It accuses far too often; ours is why not."""
+    """The naive test on the same text, with each occurrence scored. It accuses far too often, unlike ours."""
     counted = Counter(dict(pairs_in(real_tokens(), 1).most_common(400)))
     naive = []
     for k in range(100):
@@ -166,7 +166,7 @@ def test_further_keys_of_an_actor_are_apart_and_the_first_is_what_it_was() -> No
     assert {mark.key for mark in drawn} == set(many.keys)
     assert (
         one.of_answer(lambda: 1 / 0) == one
-    )  # of one key nothing is drawn: a seeded answer stays what it was
+    )  # nothing is drawn with one key: a seeded answer stays the same
     with pytest.raises(MarkError, match="of_answer"):
         choose_token(many, np.array([0.5, 0.5]), [1, 2], lambda: 0.0)
     for keys in (0, 17):

@@ -1,4 +1,4 @@
-"""Marks in transformers and the seam for vLLM. NumPy is the oracle; torch is there with the extra alone."""
+"""Watermarks in transformers and the interface for vLLM. NumPy is the oracle; torch needs the extra."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,7 +156,7 @@ def test_generate_marks_what_is_found_again() -> None:
     assert gamma_tail(sum(scores(other, pairs)), len(pairs)) > 1e-3
 
 
-@pytest.mark.slow  # trains the clock's teacher where it is not in the cache yet
+@pytest.mark.slow  # trains the clock's teacher if it is not in the cache yet
 @pytest.mark.train
 def test_the_embedded_server_marks_who_is_named_and_nobody_without_a_key() -> None:
     import json

@@ -1,4 +1,4 @@
-"""Marks looked for in a suspect's answers: actors named, innocents left alone, bad input refused."""
+"""Watermarks searched for in a suspect's answers: actors named, innocents left alone, bad input refused."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ WORDS = 400
 
 
 def answers(mark: Mark | None, share: float, seed: int, texts: int = 40, length: int = 30) -> list[list[int]]:
-    """What a student writes that took over a mark at a share of its places, in a language of 400 words."""
+    """Text of a student that learned a mark at a share of its places, in a language of 400 words."""
     draw, p = random.Random(seed), np.full(WORDS, 1 / WORDS)
     found = []
     for _ in range(texts):
@@ -139,7 +139,7 @@ def test_the_planner_agrees_with_itself() -> None:
 
 @pytest.mark.slow
 def test_prompts_that_carry_marked_text_do_not_count() -> None:
-    """A suspect that repeats its prompt's marked text has learnt nothing."""
+    """A suspect that repeats its prompt's marked text has learned nothing."""
     prompts = answers(MARKS[1], 1.0, 3, texts=20)
     echoes = [text + answers(None, 0, i, 1)[0] for i, text in enumerate(prompts)]
     fooled = judged(echoes)
@@ -162,7 +162,7 @@ def test_a_relay_is_told_from_a_student() -> None:
 
 
 def few_ways(mark: Mark | None, share: float, seed: int, texts: int = 150) -> list[list[int]]:
-    """A language of sixteen words, seen over and over: every pair turns up, marked or not."""
+    """A language of sixteen words, seen repeatedly: every pair occurs, marked or not."""
     draw, p = random.Random(seed), np.array([3.0, 2, 1, 1] * 4) / 28
     found = []
     for _ in range(texts):
@@ -187,7 +187,7 @@ def test_where_all_pairs_turn_up_a_reference_shows_the_mark() -> None:
     assert [row.name for row in one.found()] == ["actor-3"]
     assert one.rows[0].effect_low is not None
     assert one.rows[0].effect_high is not None
-    assert one.rows[0].effect_low < 0.1 < one.rows[0].effect_high  # the share that is marked
+    assert one.rows[0].effect_low < 0.1 < one.rows[0].effect_high  # the marked share
     innocent = judge("x", few_ways(None, 0, 4), marks, settings, reference=reference, teacher=teacher)
     assert not innocent.evidence.found()
     with pytest.raises(RadioactivityError, match="only it takes them"):
@@ -305,7 +305,7 @@ def test_a_revealed_key_is_checked_by_the_bundle(tmp_path: Path) -> None:
     found = checker.check(made.path, signer.key)
     assert found["contradictions"] == []
     assert found["outcome"] == "owner_word"
-    assert not found["sound"]  # the other actors' counts are as stated
+    assert not found["sound"]  # the other actors' counts are as claimed
     assert "actor-2, scores" in found["computed_again"]
     for wrong, why in (
         (told.replace(b'"pairs":[[', b'"pairs":[[[1,2],3],[', 1), "comes out"),
@@ -457,7 +457,7 @@ def test_the_clocks_tokenizer() -> None:
 
 
 def test_a_suspect_is_asked_what_the_protocol_says(tmp_path: Path) -> None:
-    """Recorded outputs stand in for the suspect: what weights and endpoints do is tested with them."""
+    """Recorded outputs replace the suspect: weights and endpoints are tested in the same way."""
     rows = [{"prompt": f"question {i}", "output": f"answer {i}"} for i in range(3)]
     (tmp_path / "rec.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
     (tmp_path / "p.txt").write_text("question 2\nquestion 0\nquestion 9\n")

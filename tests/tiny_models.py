@@ -1,11 +1,11 @@
-"""Tiny language models without training, for tests of training. Needs the extra `train`."""
+"""Tiny untrained language models, for tests of training. Needs the extra `train`."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 
 def blank_byte_model(folder: Path, texts: Iterable[str], vocabulary: int) -> str:
-    """Save a GPT-2 of one layer that can read any text, with a tokenizer of its own. Returns the folder."""
+    """Save a GPT-2 of one layer that can read any text, with its own tokenizer; return the folder."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 

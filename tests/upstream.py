@@ -35,7 +35,7 @@ KEEP = 200_000  # records; older ones are forgotten
 
 @dataclass
 class Seen:
-    """One request, and what was sent for it. `sent` is what the socket took, framing and all."""
+    """One request, and what was sent for it. `sent`: all bytes that the socket accepted, with framing."""
 
     number: int
     connection: int
@@ -51,8 +51,8 @@ class Seen:
     fault: str = ""
     stream: bool = False
     model: str = ""
-    done: bool = False  # said what it meant to say, faults and all
-    gone: bool = False  # the other side went first
+    done: bool = False  # all bytes were sent, including faults
+    gone: bool = False  # the other side closed first
 
     def header(self, name: str) -> str | None:
         return next((value for known, value in self.headers if known.lower() == name), None)
@@ -79,12 +79,12 @@ def refusal(status: int, message: str) -> Reply:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: requests are answered in their order."""
+    """One connection: requests are answered in order."""
 
     def __init__(self, world: "Upstream", number: int) -> None:
         self.world = world
         self.number = number
-        self.waiting: deque[Seen] = deque()  # whole requests that are not answered yet
+        self.waiting: deque[Seen] = deque()  # complete requests that are not answered yet
         self.current: Seen | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.paused = False
@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
             self.write(seen, reply, pieces[: reply.stop_after], 0, seen.head)
 
     def write(self, seen: Seen, reply: Reply, pieces: list[Piece], at: int, head: bytes = b"") -> None:
-        """Write one piece, each by itself as a model would; the head travels with the first."""
+        """Write each piece separately, as a model would; the head is sent with the first."""
         if self.transport.is_closing():
             return
         if at == len(pieces):
@@ -241,17 +241,17 @@ class Upstream:
         self.connections: set[Connection] = set()
         self.key = key
         self.keep_bytes = keep_bytes
-        self.faults: deque[str] = deque()  # each is used up by one request, before what the request asks for
+        self.faults: deque[str] = deque()  # each is used for one request, before the request's own faults
         self._port = port
 
-    # --- what a test looks at
+    # --- the test's view
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
     def wait_seen(self, count: int, limit_s: float = 20.0) -> list[Seen]:
-        """All that was seen, once it is `count` requests and all of them have ended. Raises: TimeoutError."""
+        """Return all recorded requests, once `count` are there and have ended. Raises: TimeoutError."""
         until = time.monotonic() + limit_s
         while time.monotonic() < until:
             if self.total >= count and all(one.done or one.gone for one in list(self.seen)):

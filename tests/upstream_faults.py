@@ -1,4 +1,4 @@
-"""What real upstreams do wrong, by name: each fault turns a good reply into a bad one.
+"""Faults of real upstreams, by name: each turns a good reply into a bad one.
 
 `x-fault: NAME` or `NAME=VALUE`, several with a comma; a model called `fault:NAME` does the same.
 """
@@ -15,7 +15,7 @@ Headers = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Reply:
-    """What will be written, and how it ends."""
+    """The bytes to be written, and how the reply ends."""
 
     status: int = 200
     headers: Headers = field(default_factory=list)
@@ -25,15 +25,15 @@ class Reply:
     gap_s: float = 0.0  # before each piece but the first
     wait_s: float = 0.0  # before the head
     before: bytes = b""  # raw bytes before the head: informational replies, garbage
-    length: int | None = None  # the Content-Length told, where it is not the true one
+    length: int | None = None  # the Content-Length sent, if it is not the true one
     trailers: Headers = field(default_factory=list)
-    stop_after: int | None = None  # pieces that are written before `end` happens; 0: the head alone
+    stop_after: int | None = None  # pieces written before `end` happens; 0: only the head
     # "keep" the connection, "close" it properly after the reply, "torn": close without the reply's end,
     # "reset" likewise with RST, "stall": nothing more is said, "garble": a broken chunk head
     end: str = "keep"
-    head_bytes: int | None = None  # only so many bytes of the head are written before `end`
-    linger_s: float | None = None  # an idle connection is closed after so long
-    once: bool = False  # the connection is closed by the next request that comes over it
+    head_bytes: int | None = None  # only this many bytes of the head are written before `end`
+    linger_s: float | None = None  # an idle connection is closed after this time
+    once: bool = False  # the connection is closed by its next request
 
     @property
     def body(self) -> bytes:
@@ -41,7 +41,7 @@ class Reply:
 
 
 def split_where(pieces: list[Piece], cut: Callable[[bytes], list[bytes]]) -> list[Piece]:
-    """Smaller pieces; the last part of each carries its tokens."""
+    """Return smaller pieces; the last part of each has its tokens."""
     found = []
     for piece in pieces:
         parts = [part for part in cut(piece.data) if part]
@@ -50,7 +50,7 @@ def split_where(pieces: list[Piece], cut: Callable[[bytes], list[bytes]]) -> lis
 
 
 def inside_characters(data: bytes) -> list[bytes]:
-    """Cut after the first byte of every character that has several."""
+    """Cut after the first byte of every multi-byte character."""
     cuts = [at + 1 for at, byte in enumerate(data) if byte >= 0xC0]
     return [data[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
@@ -60,7 +60,7 @@ def map_data(pieces: list[Piece], change: Callable[[bytes], bytes]) -> list[Piec
 
 
 def mixed_ends(data: bytes) -> bytes:
-    """All three line ends in turn; never a \r before a line end that would make one of the two."""
+    """Use all three line ends in turn; never a \r before a line end that would combine with it."""
     made = b""
     *lines, rest = data.split(b"\n")
     for at, line in enumerate(lines):
@@ -70,7 +70,7 @@ def mixed_ends(data: bytes) -> bytes:
 
 
 def many_lines(data: bytes) -> bytes:
-    """One event's JSON over several `data:` lines."""
+    """Write one event's JSON over several `data:` lines."""
     lines = []
     for line in data.split(b"\n"):
         if line.startswith(b"data: {"):
@@ -88,7 +88,7 @@ def with_comments(pieces: list[Piece]) -> Iterator[Piece]:
 
 
 def error_event(pieces: list[Piece]) -> list[Piece]:
-    """Half of the stream, then an error, in the API's own shape."""
+    """Send half of the stream, then an error, in the API's own form."""
     half = pieces[: len(pieces) // 2]
     inner = {"type": "overloaded_error", "message": "the tests' model fell over", "code": "overloaded"}
     if pieces and pieces[0].data.startswith(b"event: message_start"):
@@ -119,7 +119,7 @@ def zipped(reply: Reply, _: str) -> Reply:
 
 
 def huge(reply: Reply, value: str) -> Reply:
-    """A body of so many bytes that is JSON all the same, in pieces of a megabyte."""
+    """Return a valid JSON body of this many bytes, in pieces of a megabyte."""
     size = int(value or 64 << 20)
     head, tail = reply.body[:-1] + b',"padding":"', b'"}'
     fill = size - len(head) - len(tail)
@@ -138,7 +138,7 @@ def half(reply: Reply) -> int:
 
 
 def torn_inside(reply: Reply, _: str) -> Reply:
-    """The connection ends in the middle of an event, or of the body."""
+    """End the connection in the middle of an event, or of the body."""
     kept = reply.pieces[: half(reply)]
     last = kept[-1].data
     pieces = [*kept[:-1], Piece(last[: len(last) // 2])]
@@ -146,7 +146,7 @@ def torn_inside(reply: Reply, _: str) -> Reply:
 
 
 def halved(reply: Reply) -> Reply:
-    """Whole replies are one piece: make it two, so that something can happen in between."""
+    """Split a whole reply, which is one piece, into two, so that a fault can occur in between."""
     if len(reply.pieces) > 1:
         return reply
     one, middle = reply.pieces[0], len(reply.pieces[0].data) // 2
@@ -172,7 +172,7 @@ def header_bytes(reply: Reply, value: str) -> Reply:
 
 
 def plus_length(reply: Reply, value: str) -> Reply:
-    """A Content-Length that is wrong by so many bytes: too long, then the connection ends."""
+    """Send a Content-Length that is wrong by this many bytes: too long, then the connection ends."""
     wrong = len(reply.body) + int(value or 10)
     return replace(reply, framing="length", length=wrong, end="torn" if wrong > len(reply.body) else "close")
 
@@ -237,7 +237,7 @@ FAULTS: dict[str, Callable[[Reply, str], Reply]] = {
 
 
 def damaged(reply: Reply, faults: str) -> Reply:
-    """`reply` after every fault of a comma-separated list. Raises: KeyError for an unknown one."""
+    """Return `reply` after every fault of a comma-separated list. Raises: KeyError for an unknown one."""
     for fault in filter(None, (part.strip() for part in faults.split(","))):
         name, _, value = fault.partition("=")
         reply = FAULTS[name](reply, value)

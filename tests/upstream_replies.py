@@ -1,6 +1,6 @@
-"""What the tests' own model answers: a pure function of the request, in the shape of each API.
+"""The answers of the tests' own model: a pure function of the request, in the form of each API.
 
-It knows no sockets and no faults. Every piece says how many output tokens it holds.
+Every piece states how many output tokens it contains.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Piece:
-    """Bytes of a body that are written together, and the output tokens they deliver."""
+    """Bytes of a body that are written together, and the output tokens in them."""
 
     data: bytes
     tokens: int = 0
@@ -32,7 +32,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says, before any API has shaped it."""
+    """The model's answer, before it gets the form of an API."""
 
     model: str
     tag: str  # 12 hex characters, of the request alone
@@ -48,7 +48,7 @@ class Answer:
 
 
 def pieces_of(arguments: str) -> list[str]:
-    """A tool call's arguments as they are streamed: one token each eight characters."""
+    """A tool call's arguments as they are streamed: one token per eight characters."""
     return [arguments[at : at + 8] for at in range(0, len(arguments), 8)]
 
 
@@ -57,7 +57,7 @@ def dumps(value: Any) -> bytes:
 
 
 def last_words(body: Fields) -> str:
-    """The text the answer depends on: the last message or input, however it is spelled."""
+    """Return the text that the answer depends on: the last message or input, in any form."""
     asked = body.get("messages") or body.get("input") or body.get("prompt") or ""
     if isinstance(asked, list) and asked:
         asked = asked[-1]
@@ -67,13 +67,13 @@ def last_words(body: Fields) -> str:
 
 
 def count_input(body: Fields) -> int:
-    """Input tokens: words of everything that was asked."""
+    """Return the input tokens: the words of the whole request."""
     asked = [body.get(name) for name in ("system", "instructions", "messages", "input", "prompt", "tools")]
     return max(1, len(json.dumps([part for part in asked if part], ensure_ascii=False).split()))
 
 
 def tool_wanted(body: Fields) -> str | None:
-    """The tool to call: when it is forced, or the prompt says so."""
+    """Return the tool to call: if it is forced, or the prompt names it."""
     names = [tool.get("function", tool).get("name") for tool in body.get("tools") or ()]
     choice = body.get("tool_choice")
     forced = isinstance(choice, dict) or choice in ("required", "any")
@@ -85,7 +85,7 @@ def tool_wanted(body: Fields) -> str | None:
 
 
 def answer(body: Fields, tokens: int | None = None, index: int = 0) -> Answer:
-    """The answer to a request; `index` tells the choices of one request apart."""
+    """Return the answer to a request; `index` distinguishes the choices of one request."""
     model = str(body.get("model", "mira"))
     seed = f"{model}\0{last_words(body)}\0{index}".encode()
     digest = hashlib.blake2b(seed, digest_size=32).digest()
@@ -137,7 +137,7 @@ def logprob(token: str, top: int) -> Fields:
 
 
 def reasoning_fields(style: str, text: str) -> Fields:
-    """The three ways in which OpenAI-compatible servers spell reasoning."""
+    """Return the three forms in which OpenAI-compatible servers write reasoning."""
     if style == "open":
         detail = {"type": "reasoning.text", "text": text, "format": "mira-v1", "index": 0}
         return {"reasoning": text, "reasoning_details": [detail]}
@@ -201,7 +201,7 @@ def sse(value: Any, tokens: int = 0, event: str = "") -> Piece:
 
 
 def chat_deltas(body: Fields, one: Answer) -> Iterator[tuple[Fields, Any, int]]:
-    """Each delta of one choice: the delta, its log-probabilities, its tokens."""
+    """Yield each delta of one choice: the delta, its log-probabilities, its tokens."""
     yield {"role": "assistant", "content": "" if not one.tool else None}, None, 0
     for token in one.reasoning:
         yield reasoning_fields(style_of(body), token), None, 1
@@ -243,7 +243,7 @@ def old_logprobs(texts: tuple[str, ...], top: int) -> Fields:
 
 
 def plain_answers(body: Fields, tokens: int | None) -> list[Answer]:
-    """The old API knows neither tools nor reasoning."""
+    """The old API has neither tools nor reasoning."""
     return [replace(one, reasoning=()) for one in answers({**body, "tools": None}, tokens)]
 
 

@@ -1,8 +1,8 @@
 """An upstream that really stores: files, batches, responses, threads, assistants, vector stores and more.
 
-One key, one store, as a model API is behind a gateway. Whoever asks says so in `x-who`, which only the test
-believes. An object of somebody else that a request names, in its path or anywhere in its body, is a
-`Store.crossing`. It resolves ids as leniently as it can, and knows no gateway.
+One key and one store, like a model API behind a gateway. The client names itself in `x-who`, which only the
+test trusts. If a request names another client's object, in its path or anywhere in its body, that is a
+`Store.crossing`. It resolves ids as leniently as it can.
 """
 
 import json
@@ -68,7 +68,7 @@ class Store:
         return [name for name, maker in self.makers.items() if maker == who]
 
     def touch(self, who: str, method: str, target: str, value: object) -> None:
-        """Whatever equals an id is used, wherever it stands."""
+        """Use whatever equals an id, anywhere in the request."""
         if isinstance(value, dict):
             for inner in value.values():
                 self.touch(who, method, target, inner)
@@ -297,7 +297,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def storing() -> Iterator[Store]:
-    """Run one."""
+    """Run a store."""
     store = Store()
     handler = type("Bound", (Handler,), {"store": store})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

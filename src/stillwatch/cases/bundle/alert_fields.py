@@ -21,7 +21,7 @@ from .sentences import is_made_of
 CASE = re.compile(r"case-[0-9a-f]{10}$")
 COUNTED = re.compile(r"\b([\d,]+) of (?:the |its )?([\d,]+) accounts\b")
 LEAST_BENIGN = 8  # honest explanations of each finding
-FIRM_CLASSES = 2  # of evidence, of which one its client does not choose
+FIRM_CLASSES = 2  # classes of evidence, one of which the client does not choose
 
 
 class FindingLink(NamedTuple):
@@ -51,7 +51,7 @@ class FindingTrait(NamedTuple):
 Link = FindingLink  # the names that `report.folded` uses
 SharedTrait = FindingTrait
 LINK_FIELDS, TRAIT_FIELDS = tuple(Link.__annotations__), tuple(SharedTrait.__annotations__)
-# How links are folded into rows: `documents.checker` writes `report.folded`'s own into the copy that travels.
+# How links are folded into rows: `documents.checker` writes `report.folded` into the copy in a bundle.
 shared_traits: Any = None
 
 
@@ -61,7 +61,7 @@ def fields_differ(
     settings: Mapping[str, Any],
     release: Mapping[str, Any],
 ) -> Iterator[str]:
-    """Yield where an alert differs from what its finding and this release make of it."""
+    """Yield the differences between an alert and what follows from its finding and this release."""
     for name, expected in alert_from_finding(alert, finding, settings, release):
         said = alert
         for step in name.split("."):
@@ -90,7 +90,7 @@ def alert_from_finding(
     settings: Mapping[str, Any],
     release: Mapping[str, Any],
 ) -> Iterator[tuple[str, Any]]:
-    """Yield each field of an alert that follows from the finding: its place, and what it has to be."""
+    """Yield each field of an alert that follows from the finding: its path and its required value."""
     stated, evidence = finding["campaign"]["finding"], finding["campaign"]["evidence"]
     raised = sorted({reason["detector"] for reason in stated["reasons"]})
     yield "why", _claims(stated, evidence, settings, release)
@@ -156,7 +156,7 @@ def _detector_fields(
             for name in raised
         ],
     )
-    signals = [item for item in release["signals"] if item["name"] in raised]  # in their order
+    signals = [item for item in release["signals"] if item["name"] in raised]  # in the release's order
     yield "exposure.capabilities", [item["capability"] for item in signals if item["capability"]]
     techniques = {item[0]: item for item in release["atlas"]}
     for item in signals:
@@ -210,7 +210,7 @@ def _class_of(clue: str, clues: Mapping[str, Any]) -> str:
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Return whether two values are the same; a finding's numbers have nine digits."""
+    """Return whether two values are the same. A finding states numbers with nine digits."""
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_alike(a[name], b[name]) for name in a)
     if isinstance(a, list) and isinstance(b, list):
@@ -236,7 +236,7 @@ def _first_difference(a: Any, b: Any) -> str:
 def finding_differs(
     finding: Mapping[str, Any], models: set[str], release: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield what no scan of this release writes: other words, impossible links, firm ties on too little."""
+    """Yield what no scan of this release writes: other texts, impossible links, weak firm ties."""
     stated, evidence = finding["campaign"]["finding"], finding["campaign"]["evidence"]
     accounts, clues = set(stated["accounts"]), release["clues"]
     if evidence["id"] != stated["id"]:
@@ -251,7 +251,7 @@ def finding_differs(
     for item in stated["benign_alternatives"]:
         if item["kind"] not in pieces or not is_made_of(item["text"], pieces, models):
             yield f"finding.json: an honest explanation that this release never gives: {item['text'][:80]!a}"
-    least = LEAST_BENIGN - ("one organisation" in kinds)  # without an accounts table
+    least = LEAST_BENIGN - ("one organisation" in kinds)  # one fewer without an accounts table
     if len(set(kinds)) < len(kinds) or len(kinds) < least:
         yield "finding.json: does not give each honest explanation once"
     if evidence["next_milestone"] and not is_made_of(
@@ -261,7 +261,7 @@ def finding_differs(
     for reason, numbers in zip(stated["reasons"], evidence["reasons"]):
         for found in COUNTED.finditer(reason["text"]):
             count, of = (int(number.replace(",", "")) for number in found.groups())
-            # a sentence that begins so states the share beside it
+            # a sentence with this beginning states the share as well
             share = numbers["actual"] if found.start() == 0 and of == numbers["n"] else None
             if not count <= of <= len(accounts) or (share is not None and count != round(share * of)):
                 yield f"finding.json: {reason['detector']}: {found[0]}: its numbers differ"
@@ -291,7 +291,7 @@ def finding_differs(
 
 
 def claims_said_otherwise(claims: list[Any], release: Mapping[str, Any]) -> Iterator[str]:
-    """Yield claims that are marked as not computed, for a reason that this release never gives."""
+    """Yield claims that are marked as not computed for a reason that this release never gives."""
     for claim in claims:
         why_not = claim["why_not"]
         if why_not is not None and why_not not in release["why_not"]:

@@ -1,4 +1,4 @@
-"""The checker's three answers on a bundle, and its command line. It checks nothing itself."""
+"""The command line of the bundle's checker, and its three answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANIFEST = "manifest.dsse.json"
 def report(
     count: int, files: list[str], predicate: dict[str, Any], key: str | None, claims: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Put the three answers together. `claims`: wrong, summary, lines, and whatever else is to be told."""
+    """Combine the three answers. `claims`: wrong, summary, lines, and further entries for the report."""
     signer = str(predicate.get("signed_by", ""))
     signed = bool(key) and signer == key and not any(name.startswith(MANIFEST) for name in files)
     why = (
@@ -38,12 +38,12 @@ def report(
 
 
 def clean(text: object) -> str:
-    """Text from a bundle, safe to print on a terminal."""
+    """Return text from a bundle, safe to print on a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def tell(found: Mapping[str, Any]) -> Iterator[str]:
-    """Give the lines to print."""
+    """Yield the lines to print."""
     yield from (f"it says of itself: {name} {value}" for name, value in found["told"].items())
     yield from (f"this {name} is {digest}" for name, digest in found.get("code", {}).items())
     yield from ([found["time"]] if found.get("time") else [])
@@ -75,11 +75,11 @@ def main(
     here: Path,
     options: Sequence[str] = (),
 ) -> int:
-    """Read the words of the command line, check, print; give the exit code."""
+    """Parse the command line, check the bundle and print the result; return the exit code."""
     named_options: dict[str, str] = {}
     place, as_json, words = here, False, list(words)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without a sign that stands in a name
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not support every character of a name
             stream.reconfigure(errors="backslashreplace")
     try:
         while words:

@@ -1,6 +1,6 @@
-"""Check the audit trail's extract in an evidence bundle: no other package.
+"""Checks the extract of the audit trail in an evidence bundle. Standard library only.
 
-It travels in each bundle, beside `recompute.py`.
+This file travels in each bundle, beside `recompute.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def _canonical(value: Any) -> bytes:
 
 
 def check_audit(bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool]) -> tuple[list[str], str]:
-    """Check the extract of the audit trail: give what is wrong, and a sentence."""
+    """Check the extract of the audit trail; return what is wrong, and a sentence about it."""
     wrong: list[str] = []
     rows = bundle.lines("audit.ndjson")
     head = bundle.json("audit_head.json")
@@ -52,7 +52,7 @@ def check_audit(bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool]) -
 
 
 def _head_differs(head: Mapping[str, Any], rows: list[Any]) -> Iterator[str]:
-    """Yield where the trail's end does not fit its records, or its keys did not sign one after another."""
+    """Yield errors in the trail's end: it contradicts the records, or its keys do not follow each other."""
     last: Mapping[str, Any] = rows[-1] if rows else {"seq": 0, "hash": "", "signature": ""}
     if head["seq"] < last["seq"]:
         yield "audit_head.json: is of a time before the last record"
@@ -70,7 +70,7 @@ def _head_differs(head: Mapping[str, Any], rows: list[Any]) -> Iterator[str]:
 def _unsigned_records(
     place: str, rows: list[Any], keys: Mapping[str, Any], is_signed: Callable[[bytes, bytes, bytes], bool]
 ) -> Iterator[str]:
-    """Yield each record whose hash or signature does not fit."""
+    """Yield each record whose hash or signature is wrong."""
     names = ("at_us", "detail", "prev", "sealed", "seq", "subject", "what", "who")
     for row in rows:
         seq = row["seq"]

@@ -1,7 +1,7 @@
-"""The events of an evidence bundle, and what is counted of them for each claim: no other package.
+"""The events of an evidence bundle, and the counts that claims are computed from. Standard library only.
 
-It travels in each bundle, beside `recompute.py`, which says what a claim is and whether it holds. What the
-events say is the sender's word.
+This file travels in each bundle, beside `recompute.py`, which defines and checks the claims. The content of
+the events is the sender's word.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def us(text: str) -> int:
 
 
 def _pad_to_microseconds(text: str) -> str:
-    """Python before 3.11 reads no Z, and fractions of three or six digits only."""
+    """Pad an ISO time: Python before 3.11 reads no Z, and only fractions of three or six digits."""
     text = text[:-1] + "+00:00" if text.endswith("Z") else text
     seconds, dot, rest = text.partition(".")
     digits = len(rest) - len(rest.lstrip("0123456789"))
@@ -35,17 +35,17 @@ def _pad_to_microseconds(text: str) -> str:
 
 
 def told_aside(bundle: Any) -> Any:
-    """Give the bundle's list of accounts that were set aside; None if it has none."""
+    """Return the bundle's list of accounts that were set aside; None if it has none."""
     return bundle.json("set_aside.json") if "set_aside.json" in bundle.names else None
 
 
 def told_draws(bundle: Any) -> Any:
-    """Give the bundle's draws of holds; None if it has none."""
+    """Return the bundle's draws of holds; None if it has none."""
     return bundle.json("holds.json") if "holds.json" in bundle.names else None
 
 
 class OpenedBundle:
-    """The events of the finding's accounts, and what the sender says of all others."""
+    """The events of the finding's accounts, and the sender's counts of all other accounts."""
 
     def __init__(self, bundle: Any) -> None:
         self.finding = bundle.json("finding.json")
@@ -64,7 +64,7 @@ class OpenedBundle:
         self.aside, self.draws = told_aside(bundle), told_draws(bundle)
         place = {item["account"]: k for k, item in enumerate(self.accounts)}
         listed = [] if self.aside is None else self.aside["accounts"]
-        # each account that was set aside with its place among the accounts; a log may lack it
+        # each account that was set aside, with its index among the accounts, or None if the log lacks it
         self.set_aside = [(item, place.get(item["account"])) for item in listed]
         listed_numbers = own_numbers | {k for _, k in self.set_aside if k is not None}
         self.sent: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -73,22 +73,22 @@ class OpenedBundle:
                 self.sent[item["a"]].append(item)
 
     def party(self, account: int) -> str | int:
-        """Give the party of an account: its organisation, else the account itself."""
+        """Return the party of an account: its organisation, else the account itself."""
         return self.accounts[account]["org"] or account
 
     def reasons(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         yield from zip(self.campaign["reasons"], self.more["reasons"])
 
     def share(self, flags: list[bool]) -> dict[str, float]:
-        """Give the share of the harvest that the flags mark."""
+        """Return the share of the harvest that the flags mark."""
         return {"actual": sum(flags) / len(self.harvest), "n": len(self.harvest)}
 
     def lexical(self, bit: int) -> dict[str, float]:
-        """Give the share of the harvest that falls in a lexical class."""
+        """Return the share of the harvest that falls in a lexical class."""
         return self.share([bool(event["k"] >> bit & 1) for event in self.harvest])
 
     def setting(self, name: str) -> dict[str, float]:
-        """Count the accounts whose commonest value of a setting is the group's, and others that have it."""
+        """Count the accounts whose commonest value of a setting is the group's, and others with it."""
         value_by_account = mostly(self.harvest, SETTINGS[name])
         counts = Counter(value_by_account.values())
         value = min(counts, key=lambda v: (-counts[v], v is not None, v))
@@ -102,18 +102,18 @@ class OpenedBundle:
         }
 
     def tied_by_setting(self, name: str) -> list[float]:
-        """Give the bits of each account that the setting ties to the group."""
+        """Return the bits of each account that the setting ties to the group."""
         shares = self.setting(name)
         bits_each = min(40.0, math.log2(1 / max(shares["baseline"], 0.02)))
         return [bits_each] * round(shares["actual"] * shares["n"])
 
     def main_networks(self, account: int) -> set[str]:
-        """Give the networks from which an account sends most: several if they are equal."""
+        """Return the networks from which an account sends most: several if they are equal."""
         counts = Counter(event["n"] for event in self.sent[account] if event["n"] is not None)
         return {n for n, times in counts.items() if times == max(counts.values())}
 
     def networks(self) -> dict[int, float]:
-        """Give each account on a shared network that few others use, with the bits of the rarest."""
+        """Return the accounts on a shared network that few others use, with the bits of the rarest."""
         own, total = defaultdict(set), defaultdict(set)
         for event in self.events:
             total[event["n"]].add(event["a"])
@@ -129,7 +129,7 @@ class OpenedBundle:
         return best
 
     def signups(self) -> dict[str, float]:
-        """Count the sign-ups in the accounts' densest two days, and the others' in the same days."""
+        """Count the sign-ups in the accounts' densest two days, and those of others in the same days."""
         times = sorted(self.accounts[k]["created_us"] for k in self.named if self.accounts[k]["created_us"])
         if not times:
             return {"n": 0}
@@ -141,15 +141,15 @@ class OpenedBundle:
         return {"actual": count / len(times), "baseline": baseline, "bits": bits, "n": len(times)}
 
     def customer(self, account: int) -> int:
-        """Give an account's customer, as the sender states it: the first of that customer's lines."""
+        """Return an account's customer as the sender states it: the line of that customer's first account."""
         return int(self.accounts[account]["customer"])
 
     def refused_texts(self) -> dict[int, int]:
-        """Count the texts that each account was refused; its own repeats within minutes count once."""
+        """Count the refused texts of each account; its own repetitions within minutes count once."""
         return dict(Counter(run["a"] for run in self._runs if run["refused"]))
 
     def moved_texts(self) -> list[tuple[int, int]]:
-        """List who was refused a text, and which other customer of the finding asked it within minutes."""
+        """List pairs: an account that was refused, and another customer that sent the text minutes later."""
         runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for run in self._runs:
             runs[run["q"]].append(run)
@@ -170,10 +170,10 @@ class OpenedBundle:
 
     @cached_property
     def _runs(self) -> list[dict[str, Any]]:
-        """Runs of requests in which an account asks one text, in time; `asked`: its first refusal."""
+        """Runs in which an account repeats one text, in order of time; `asked`: time of the first refusal."""
         runs: list[dict[str, Any]] = []
         last: dict[tuple[int, str], tuple[int, dict[str, Any]]] = {}
-        for event in self.events:  # in the log's order, which is that of time
+        for event in self.events:  # in the log's order, which is by time
             if event["q"] is None:
                 continue
             before_us, run = last.get((event["a"], event["q"]), (0, None))
@@ -186,7 +186,7 @@ class OpenedBundle:
         return runs
 
     def numbers(self, detector: str) -> dict[str, Any]:
-        """Give the numbers that the finding states for a reason."""
+        """Return the numbers that the finding states for a reason."""
         return {reason["detector"]: numbers for reason, numbers in self.reasons()}[detector]
 
     def chance_of(self, positive: int, items: int, rate: float) -> float:
@@ -196,7 +196,7 @@ class OpenedBundle:
         mean, reach = items * rate, 40 * math.sqrt(max(items, 0) * rate * (1 - rate)) + 40
         first = max(positive, math.floor(mean - reach))
         last = max(positive, math.ceil(mean)) + math.ceil(reach)
-        ways = (  # what lies further from the mean adds nothing to a float
+        ways = (  # terms further from the mean add nothing to a float
             math.lgamma(items + 1) - math.lgamma(k + 1) - math.lgamma(items - k + 1)
             + k * math.log(rate) + (items - k) * math.log1p(-rate)
             for k in range(first, min(items, last) + 1)
@@ -204,7 +204,7 @@ class OpenedBundle:
         return min(1.0, math.fsum(map(math.exp, ways)))
 
     def quantile(self, values: list[float], q: float) -> float:
-        """Linear between the two nearest, as NumPy's default."""
+        """Interpolate linearly between the two nearest values, as NumPy does by default."""
         values = sorted(values)
         position = (len(values) - 1) * q
         low = math.floor(position)
@@ -213,7 +213,7 @@ class OpenedBundle:
 
 
 def mostly(events: list[Any], name: str) -> dict[int, Any]:
-    """Give each account's commonest value; of equally common ones the smaller, a missing one first."""
+    """Return each account's commonest value; of equally common ones the smaller, a missing one first."""
     counts: dict[int, Counter[Any]] = defaultdict(Counter)
     for event in events:
         counts[event["a"]][event[name]] += 1
@@ -225,7 +225,7 @@ def _commonest(counts: Counter[Any]) -> Any:
 
 
 def tail(count: int, members: int, share: float, correlation: float) -> float:
-    """P(at least `count` of `members` choose what a share chooses), beta-binomial (Skellam 1948)."""
+    """P(at least `count` of `members` choose a value of this share), beta-binomial (Skellam 1948)."""
     strength = (1 - correlation) / correlation
     a, b = share * strength, (1 - share) * strength
 

@@ -1,4 +1,4 @@
-"""What a bundle claims, number by number, and whether its checker can compute each again."""
+"""Lists the numbers that a bundle claims, and whether its checker can compute each of them again."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -19,13 +19,13 @@ NO_SINCE = "the finding does not say since when each account's exchanges count; 
 OF_BITS = "bits compare with all other accounts of the log"
 OF_ALL = "it is a number of all accounts of the log"
 NO_WAY = "recompute.py has no way to compute it from the events"
-# why a claim cannot be computed; signals have others of their own
+# why a claim cannot be computed; signals have further reasons of their own
 REASONS = (NO_EVENTS, NO_SINCE, OF_BITS, OF_ALL, NO_WAY, *recompute.WHY_NOT.values())
 NOT_BORNE_OUT = "the log given at the export comes to"
 
 
 class _InMemory(Bundle):
-    """The files of a bundle that is not written yet, as the checker reads them."""
+    """The files of a bundle that is not written yet, with the interface that the checker reads."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files, self.names, self.odd = files, sorted(files), []
@@ -35,7 +35,7 @@ class _InMemory(Bundle):
 
 
 def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
-    """Every number that is claimed, with whether the checker can compute it again, and if not, why."""
+    """List every claimed number, with whether the checker can compute it again, and if not, why."""
     bundle = _InMemory(files)
     finding = bundle.json("finding.json")
     stated = recompute.stated_numbers(finding, told_aside(bundle))
@@ -62,7 +62,7 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
 
 
 def recomputed_by() -> tuple[dict[str, recompute.Recompute], dict[str, Ties]]:
-    """Give what each signal can recompute: its numbers, and the bits of the accounts that it ties."""
+    """Return what each signal can recompute: its numbers, and the bits of the accounts that it ties."""
     sources = signal_sources().items()
     return (
         {name: module.recompute for name, module in sources if hasattr(module, "recompute")},

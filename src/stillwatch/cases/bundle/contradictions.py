@@ -1,7 +1,7 @@
-"""Hold the files of an evidence bundle against each other, and against the code of this release.
+"""Compares the files of an evidence bundle with each other, and with the code of this release.
 
-`verify.py` loads this file from beside itself. It computes no claim: whether the numbers follow from the
-events is `recompute.py`'s.
+`verify.py` loads this file from its own folder. Whether the claimed numbers follow from the events is checked
+in `recompute.py`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .file_shapes import SHAPES
 
 HOUR_US = 3_600_000_000
 BURST_US = 48 * 3_600_000_000  # sign-ups within it are counted together
-# What a release of the checker knows: `documents.checker` writes it into the copy that travels.
+# What a release of the checker knows: `documents.checker` writes it into the copy in a bundle.
 RELEASE: dict[str, Any] | None = None
 CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
-KEYS = {  # what each file holds, and nothing else
+KEYS = {  # the allowed keys of each file
     "alert.json": "format case title state verdict owner campaign finding found_us alarm_us p_value "
     "score_bits members victims cleared accounts accounts_sha256 why benign set_aside links "
     "links_total shared independent_classes seen_by_provider exposure confidence detectors gaps "
@@ -45,8 +45,8 @@ KEYS = {  # what each file holds, and nothing else
 }
 FILES = {*SHAPES, "queries.sql", "README.txt", "certificate.txt", "manifest.dsse.json", "manifest.tsr"}
 FACETS: dict[str, Any] = {"state": "new", "verdict": None, "owner": None}
-VICTIMS = "AML.T0012"  # added to what the scan said where keys of customers were used
-JOINED = ("merge", "split")  # acts by which a case has another one's hours
+VICTIMS = "AML.T0012"  # added to the scan's techniques if customers' keys were used
+JOINED = ("merge", "split")  # acts by which a case receives hours of another one
 CLEARED = ("false", "permitted")
 TOO_FEW = re.compile(
     r"(\d+) such alarms were judged here so far, too few to say; p = (\S+) under the detector's "
@@ -57,7 +57,7 @@ MARKER = "-- What makes each claim again from the log:"
 
 
 def canonical(value: Any) -> bytes:
-    """Give a value as canonical JSON, the form that is hashed."""
+    """Return a value as canonical JSON, the form that is hashed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
@@ -66,14 +66,14 @@ def sha256_of(value: Any) -> str:
 
 
 def context_digest(context: Mapping[str, Any]) -> str:
-    """Name what the scan said of a finding: the trail keeps this when the finding is folded into its case."""
-    # drawn from the rest; and what opens the trail's digest of the accounts that were set aside
+    """Return the digest of a finding's context. The trail records it when the case gets the finding."""
+    # derived from the rest, and the salt of the trail's digest of the accounts that were set aside
     left_out = ("picture", "milestones", "set_aside_salt")
     return sha256_of({k: v for k, v in context.items() if k not in left_out})
 
 
 def finding_digest(campaign: Mapping[str, Any]) -> str:
-    """Name a finding as the trail does: its title, accounts, reasons, hours and p-value."""
+    """Return the trail's digest of a finding: of its title, accounts, reasons, hours and p-value."""
     stated, evidence = campaign["finding"], campaign["evidence"]
     hashed = hashlib.sha256()
 
@@ -156,7 +156,7 @@ def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _acts_differ(stated: list[Any], acts: Mapping[int, Any], by_act: Mapping[int, Any]) -> Iterator[str]:
-    """Yield where the acts of a case are not those of the trail. by_act: the trail's records of acts."""
+    """Yield differences between a case's acts and the trail's. by_act: the trail's records of acts."""
     if [act["act"] for act in stated] != sorted(acts):
         yield "case.json: its acts are not one after another"
     for number in sorted(by_act.keys() ^ acts.keys()):
@@ -172,7 +172,7 @@ def _acts_differ(stated: list[Any], acts: Mapping[int, Any], by_act: Mapping[int
             row["detail"]["sets"],
         ):
             yield f"act {number}: is another in case.json than in the audit trail"
-        if act["sets"] is not None:  # no person's words in it
+        if act["sets"] is not None:  # no text that a person wrote
             if (
                 hashlib.sha256(json.dumps(act["sets"], sort_keys=True).encode()).hexdigest()
                 != act["sets_sha256"]
@@ -231,7 +231,7 @@ def _finding_differs(
 def context_of(
     alert: Mapping[str, Any], finding: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Put together what the scan said of the finding, from where it stands in the bundle."""
+    """Return the scan's context of the finding, collected from its places in the bundle."""
     exposed = (
         "value_tokens",
         "unique_prompts",
@@ -249,7 +249,7 @@ def context_of(
         "classes": alert["independent_classes"],
         "detectors": [{k: v for k, v in item.items() if k != "version"} for item in alert["detectors"]],
         "atlas": [item for item in alert["atlas"] if not (alert["victims"] and item["id"] == VICTIMS)],
-        # findings of versions before did not keep whom they set aside
+        # earlier versions did not record the accounts that a finding set aside
         **({} if alert["set_aside"] is None else {"set_aside": alert["set_aside"]}),
     }
 
@@ -313,9 +313,9 @@ def alert_differs(b: Mapping[str, Any]) -> Iterator[str]:
 
 
 def said_otherwise(b: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what alert and finding say that this release does not make of the finding."""
+    """Yield statements of the alert and the finding that this release does not derive from the finding."""
     if RELEASE is None:
-        return  # `code_differs` says so
+        return  # `code_differs` reports it
     models = {row["m"] for row in b.get("events.ndjson", ()) if row["m"]}
     yield from finding_differs(b["finding.json"], models, RELEASE)
     yield from fields_differ(b["alert.json"], b["finding.json"], b["settings.json"], RELEASE)
@@ -323,7 +323,7 @@ def said_otherwise(b: Mapping[str, Any]) -> Iterator[str]:
 
 
 def title_of(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
-    """Give the finding's sentence, with the case's totals if it has more than the finding."""
+    """Return the finding's sentence, with the case's totals if they exceed the finding's."""
     stated, title = finding["campaign"]["finding"], str(finding["campaign"]["evidence"]["title"])
     members, victims, cleared = (alert[name] for name in ("members", "victims", "cleared"))
     title = title or f"{len(stated['accounts']):,} accounts took {stated['harvest']['exchanges']:,} answers."
@@ -341,7 +341,7 @@ def title_of(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
 
 
 def _is_title(title: str, stated: Mapping[str, Any]) -> bool:
-    """Whether a finding's title counts its accounts and answers, and says no more than a scan's does."""
+    """Return whether a finding's title has the right counts, and otherwise only text that a scan writes."""
     n, release = len(set(stated["accounts"])), RELEASE or {}
     begin = f"{n:,} account{'s' if n != 1 else ''} took {stated['harvest']['exchanges']:,} answers"
     known = title.endswith(tuple(f", {manner}." for manner in release.get("manners", ())))
@@ -459,7 +459,7 @@ def words_differ(bundle: Any, b: Mapping[str, Any], predicate: Mapping[str, Any]
 
 
 def clock_words(found: Mapping[str, Any]) -> str:
-    """Say what the kernel knew of its clock."""
+    """Describe what the kernel knew about its clock."""
     if found["synchronised"] is None:
         return "its state is not known to the system"
     state = "kept right by a time service" if found["synchronised"] else "NOT kept right by any time service"
@@ -467,12 +467,12 @@ def clock_words(found: Mapping[str, Any]) -> str:
 
 
 def plain(text: str) -> str:
-    """Give text as one line of what can be printed."""
+    """Return text as one line of printable characters."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def set_aside_differs(b: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the accounts set aside: not the trail's list, or one is accused."""
+    """Yield errors in the accounts set aside: they are not the trail's list, or one of them is accused."""
     set_aside, finding = b["set_aside.json"], b["finding.json"]
     listed = [item["account"] for item in set_aside["accounts"]]
     rows = [row for row in b["audit.ndjson"] if row["what"] == "case.finding"]
@@ -516,12 +516,12 @@ def code_differs(bundle: Any, b: Mapping[str, Any], predicate: Mapping[str, Any]
 
 
 def contradictions(bundle: Any, predicate: Mapping[str, Any]) -> list[str]:
-    """Hold every file against the others; give what contradicts."""
+    """Compare every file with the others; return the contradictions."""
     known = FILES | set(RELEASE["checker"] if RELEASE else ())
     wrong = [
         f"{name}: is no part of a case's bundle, so that nothing in it was checked"
         for name in bundle.names
-        if name not in known and not name.startswith("code/")  # each of these is held against the release
+        if name not in known and not name.startswith("code/")  # each of these is compared with the release
     ]
     b: dict[str, Any] = {}
     optional = [name for name in ("set_aside.json", "holds.json") if name in bundle.names]

@@ -1,6 +1,6 @@
-"""The documents of a bundle: how to read it, a draft certificate, the detectors' code, clock, versions.
+"""Writes the documents of a bundle: instructions, a draft certificate, the detectors' code, clock, versions.
 
-Nothing in here is computed from events; the words stand in readme.txt and certificate.txt.
+None of them is computed from events. The texts are in readme.txt and certificate.txt.
 """
 
 import ast
@@ -53,7 +53,7 @@ CHECKER = (
     "answers.py",
 )
 PACKAGES = ("stillwatch", "numpy", "pyarrow", "duckdb", "sqlalchemy", "cryptography")
-TEST_PARTS = (  # the alarm's own test, and what decides whom it names
+TEST_PARTS = (  # the alarm's own test, and the modules that decide which accounts it names
     "stillwatch.scan.settings",
     "stillwatch.scan.watch",
     "stillwatch.scan.alarms",
@@ -65,7 +65,7 @@ TEST_PARTS = (  # the alarm's own test, and what decides whom it names
     "stillwatch.scan.harvest",
     "stillwatch.stats.groups",
 )
-TEXT_PARTS = {  # whose text is in sentences that no signal makes
+TEXT_PARTS = {  # modules with the text of sentences that no signal makes
     "benign": ("stillwatch.scan.alternatives", "stillwatch.scan.explanations"),
     "limits": (
         "stillwatch.scan.limits", "stillwatch.scan.live", "stillwatch.scan.seen_window",
@@ -77,26 +77,26 @@ UNSYNCHRONISED = 0x40  # STA_UNSYNC of ntp_adjtime(2)
 
 
 def modules_of(name: str) -> list[Any]:
-    """Give the modules of a detector or clue; for the alarm's test, all modules that decide whom it names."""
+    """Return the modules of a detector or clue; for the alarm's test, all that decide whom it names."""
     if name == TEST_NAME:
         return [importlib.import_module(part) for part in TEST_PARTS]
     return [signal_sources()[name]] if name in signal_sources() else []
 
 
 def place_of(module: Any) -> str:
-    """Give the name of a module's source file in a bundle."""
+    """Return the name of a module's source file in a bundle."""
     return f"code/{module.__name__.removeprefix('stillwatch.').replace('.', '/')}.py"
 
 
 def sources(modules_named: Iterable[str]) -> dict[str, bytes]:
-    """Give the source of each detector and clue that spoke, and of the alarm's test, by file name."""
+    """Return the sources of the alarm's test and of the finding's detectors and clues, by file name."""
     modules = [module for name in sorted(set(modules_named)) for module in modules_of(name)]
     return {place_of(module): inspect.getsource(module).encode("utf-8") for module in modules}
 
 
 @cache
 def release() -> Json:
-    """Give what a checker of this release knows: its code, definitions and texts."""
+    """Return what a checker of this release knows: its code, definitions and texts."""
     names = sorted({*signal_sources(), TEST_NAME})
     code = sources(names)
     return {
@@ -114,7 +114,7 @@ def release() -> Json:
 
 
 def _meanings(names: Iterable[str]) -> Json:
-    """Give what alerts of this release say beside their findings, and the text in its code, in pieces."""
+    """Return what alerts of this release add to their findings, and the pieces of text in its code."""
     sources_found = signal_sources()
     signals = [(name, signal_of(module)) for name, module in sources_found.items()]
     made_by = {name: _text_modules(sources_found.get(name)) for name in names}
@@ -141,7 +141,7 @@ def _meanings(names: Iterable[str]) -> Json:
 
 
 def _text_modules(module: Any) -> tuple[str, list[Any]]:
-    """Give the modules whose text a signal's sentences are made of, and a name for them."""
+    """Return the modules that contain the text of a signal's sentences, and a name for them."""
     if module is None or module.__name__.startswith("stillwatch.scan."):
         return "scan", [importlib.import_module(name) for name in _modules_in("stillwatch.scan")]
     package = module.__name__.rpartition(".")[0]
@@ -161,7 +161,7 @@ def _modules_in(package: str) -> list[str]:
 
 
 def _pieces(modules_given: Iterable[Any]) -> list[str]:
-    """Give the texts in the code of modules but for docstrings; a mark stands where a value is put in."""
+    """Return the texts in the code of modules, without docstrings; a mark stands for each inserted value."""
     texts = set[str]()
     for module in modules_given:
         tree, known = ast.parse(inspect.getsource(module)), set[ast.AST]()
@@ -187,7 +187,7 @@ def _piece(part: ast.expr) -> str:
 
 
 def queries(why: Iterable[Mapping[str, Any]]) -> bytes:
-    """Write the definitions of the numbers, and the commands that make the finding again."""
+    """Write the definitions of the numbers, and the commands that reproduce the finding."""
     lines = [MARKER, *(f"--   {claim['detector']}: {plain(claim['query'])}" for claim in why)]
     return (_definitions() + "\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
@@ -203,10 +203,10 @@ def _definitions() -> str:
 
 
 def environment(now_us: int) -> Json:
-    """Say which versions ran, and what this machine knows of its clock."""
+    """Describe the versions that ran, and what this machine knows about its clock."""
     return {
         "python": sys.version.split()[0],
-        "platform": f"{platform.system()} {platform.machine()}",  # a kernel's version is nobody's business
+        "platform": f"{platform.system()} {platform.machine()}",  # the kernel's version is left out
         "packages": {name: _version(name) for name in PACKAGES},
         "exported_us": now_us,
         "clock": clock(),
@@ -221,11 +221,11 @@ def _version(name: str) -> str | None:
 
 
 def clock() -> Json:
-    """Ask the kernel whether something keeps its clock right, and how far off it may be."""
+    """Ask the kernel whether the clock is synchronised, and its largest error."""
     unknown = {"synchronised": None, "estimated_error_us": None, "largest_error_us": None}
     if sys.platform != "linux" or struct.calcsize("l") != 8:
         return unknown
-    buffer = ctypes.create_string_buffer(256)  # struct timex, modes = 0: only to be read
+    buffer = ctypes.create_string_buffer(256)  # struct timex; modes = 0: read only
     if ctypes.CDLL(None, use_errno=True).ntp_adjtime(buffer) < 0:
         return unknown
     largest, estimated, status = struct.unpack_from("<24xqqi", buffer.raw)
@@ -237,7 +237,7 @@ def clock() -> Json:
 
 
 def certificate(facts: Mapping[str, Any], inputs: Iterable[Mapping[str, Any]], gaps: Iterable[Any]) -> bytes:
-    """Write the draft certificate. facts: case, title, exported_at, exported_by, version, clock."""
+    """Return the draft certificate. facts: case, title, exported_at, exported_by, version, clock."""
     files = [f"   {item['sha256']}  {item['bytes']:>12,} bytes  {item['name']}" for item in inputs]
     holes = [f"   {item['start']} to {item['end']}: {item['text']}" for item in gaps]
     words = {
@@ -248,19 +248,19 @@ def certificate(facts: Mapping[str, Any], inputs: Iterable[Mapping[str, Any]], g
 
 
 def readme(facts: Mapping[str, Any]) -> bytes:
-    """Write how to read and check the bundle. facts: case, title, version."""
+    """Return the instructions for reading and checking the bundle. facts: case, title, version."""
     return _filled("readme.txt", facts, {})
 
 
 def _filled(name: str, facts: Mapping[str, Any], words: Mapping[str, str]) -> bytes:
-    """Fill names into a text, each kept on its line, since names may come from anywhere."""
+    """Insert names into a text, each on one line, since a name may come from an untrusted source."""
     text = resources.files("stillwatch.cases.bundle").joinpath(name).read_text("utf-8")
     safe = {key: plain(str(value)) for key, value in facts.items()}
     return text.format(**safe, **words).encode("utf-8", "backslashreplace")
 
 
 def checker() -> dict[str, bytes]:
-    """Give the checker as it travels: its files, and what this release knows written into one of them."""
+    """Return the files of the checker in a bundle; one of them contains what this release knows."""
     package = resources.files("stillwatch.cases.bundle")
     files = {name: package.joinpath(name).read_bytes() for name in CHECKER}
     for name, place, hash_known in (
@@ -280,7 +280,7 @@ def checker() -> dict[str, bytes]:
 
 
 def _folding_source() -> str:
-    """Write down how links are folded into rows, as the report has it."""
+    """Return the report's source code that folds links into rows."""
     functions = inspect.getsource(folded.node_of_each), inspect.getsource(folded.shared_traits)
     constants = (
         f"import statistics  # used here alone\n\nSHARED = {folded.SHARED}\nOTHER = {folded.OTHER!r}\n"
@@ -289,7 +289,7 @@ def _folding_source() -> str:
 
 
 def _signals_source() -> str:
-    """Write down what each signal computes again, as its own file has it."""
+    """Return the source code with which each signal recomputes its numbers, from the signal's own file."""
     lines = []
     numbers, ties = recomputed_by()
     for table, functions in (("RECOMPUTE", numbers), ("TIES", ties)):
@@ -304,7 +304,7 @@ def _signals_source() -> str:
 
 
 def _names_used(code: CodeType) -> set[str]:
-    """Give the global names that a function uses."""
+    """Return the global names that a function uses."""
     used = {str(step.argval) for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
     inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
     return used.union(*map(_names_used, inner))

@@ -1,7 +1,7 @@
-"""Makes the evidence bundle of a case: `prepare` says what would leave, `release` lets it. It judges nothing.
+"""Makes the evidence bundle of a case: `prepare` reports what a release would disclose, `release` writes it.
 
-Every claim is computed once more before it is signed, by the checker that travels with it: what cannot be
-computed from the bundle, or comes out otherwise from the log that was given, says so in `claims.ndjson`.
+Before a claim is signed, the checker in the bundle computes it once more. `claims.ndjson` marks the claims
+that cannot be computed from the bundle, and those whose value differs in the given log.
 """
 
 import hashlib
@@ -40,8 +40,8 @@ from stillwatch.terms.holds import HoldSchedule
 from stillwatch.units import iso
 
 KEPT = "token key of a bundle kept"
-PLAIN = {"state", "verdict", "owner", "due_us", "suppressed_until_us", "known", "export"}  # of what acts set
-ADVICE = ("action", "permalink", "json_twin", "bundle_sha256", "revision")  # of an alert: for its owner
+PLAIN = {"state", "verdict", "owner", "due_us", "suppressed_until_us", "known", "export"}  # safe to export
+ADVICE = ("action", "permalink", "json_twin", "bundle_sha256", "revision")  # for an alert's owner
 
 
 def prepare(
@@ -53,11 +53,11 @@ def prepare(
     log: ScannedLog | None = None,
     with_set_aside: bool = False,
 ) -> Prepared:
-    """Put a bundle together in memory; nothing leaves.
+    """Put a bundle together in memory; nothing is disclosed.
 
-    log: what the finding was made of. Without it there are no events, and nothing to compute claims from;
-    with_set_aside: name the accounts that the finding set aside, with facts and events. They are honest
-    people's: by default only how many there are leaves.
+    log: the log behind the finding. Without it there are no events to compute claims from; with_set_aside:
+        name the accounts that the finding set aside, with facts and events. They belong to honest people: by
+        default the bundle contains only their number.
 
     Raises: RecordNotFound, BundleError, InputError.
     """
@@ -104,7 +104,7 @@ def prepare(
 
 
 def schedule_of(c: Campaign, held: Iterable[HoldSchedule]) -> HoldSchedule | None:
-    """Give the schedule of which holds made a finding: the one that has most of its accounts; or None."""
+    """Return the hold schedule behind a finding: the one with most of its accounts; None if there is none."""
     if not any(reason.detector == holds.NAME for reason in c.reasons):
         return None
     own_accounts = c.own_reactions.keys()
@@ -112,7 +112,7 @@ def schedule_of(c: Campaign, held: Iterable[HoldSchedule]) -> HoldSchedule | Non
 
 
 def _draws(store: Store, c: Campaign, held: HoldSchedule, now_us: int) -> Json:
-    """Give how a finding's accounts were drawn, and the trail's records of it; the key once all is over.
+    """Return how a finding's accounts were drawn, with the trail's records; the key only at the end.
 
     Other accounts of the schedule are not named.
     """
@@ -134,20 +134,20 @@ def _draws(store: Store, c: Campaign, held: HoldSchedule, now_us: int) -> Json:
 
 
 def scanned_logs(context: Json) -> list[Json]:
-    """Give the scanned files but for tables of networks: an export looks nothing up in them."""
+    """Return the scanned files without tables of networks, which an export does not use."""
     tables = {PurePath(name).name for name in context["settings"].get("networks", ())}
     return [item for item in context["inputs"] if item["name"] not in tables]
 
 
 def _set_aside(evidence: FindingEvidence) -> Json:
-    """Give whom a finding set aside, and what opens the trail's digest of it. Raises: BundleError."""
+    """Return the accounts set aside, with the salt of the trail's digest. Raises: BundleError."""
     if SALT not in evidence.context:
         raise BundleError("whom the finding set aside was not kept when it was made; scan again")
     return {"salt": evidence.context[SALT], "accounts": set_aside_of(evidence.campaign)}
 
 
 def _evidence_of(evidence: Json) -> Json:
-    """Give the alert without advice to its owner and without comparisons: neither is evidence."""
+    """Return the alert without advice to its owner and without comparisons: neither is evidence."""
     evidence = {name: value for name, value in evidence.items() if name not in ADVICE}
     evidence["exposure"] = {
         name: value for name, value in evidence["exposure"].items() if name != "milestones"
@@ -161,11 +161,11 @@ def _evidence_of(evidence: Json) -> Json:
 def release(
     store: Store, ready: Prepared, out: Path, *, who: str, now_us: int, stamped_by: Authority | None = None
 ) -> Exported:
-    """Write a bundle, a folder or a `.zip`, whole or not at all; that it leaves is on record before it does.
+    """Write a bundle, a folder or a `.zip`, completely or not at all. The audit trail records it first.
 
-    stamped_by: who puts a time on the manifest, which names all other files.
+    stamped_by: sets a time stamp on the manifest, which lists all other files.
 
-    Raises: BundleError where the place is taken or cannot be written; AuditError without a trail; StampError.
+    Raises: BundleError if `out` exists or cannot be written; AuditError without a trail; StampError.
     """
     if not isinstance(store.trail, Audit):
         raise BundleError("a bundle is signed with the audit trail's key; open the cases with their trail")
@@ -197,14 +197,14 @@ def release(
 
 
 def _of(stamped: Stamp | None) -> dict[str, str]:
-    """Give the detail that the trail records of a time stamp."""
+    """Return the audit trail's detail for a time stamp."""
     if stamped is None:
         return {}
     return {"stamped": stamped.at.isoformat(), "stamp_sha256": hashlib.sha256(stamped.answer).hexdigest()}
 
 
 def _written(beside: Path, files: Mapping[str, bytes], out: Path) -> Path:
-    """Write the files into a folder or a zip beside the place where they will be."""
+    """Write the files into a folder or a zip beside their final path."""
     if out.suffix == ".zip":
         target = beside / out.name
         with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED) as packed:
@@ -218,7 +218,7 @@ def _written(beside: Path, files: Mapping[str, bytes], out: Path) -> Path:
 
 
 def signed_manifest(ready: Prepared, signer: TrailSigner) -> bytes:
-    """Name every file with its SHA-256, but for the draft: a person completes it."""
+    """List every file with its SHA-256, except the draft, which a person completes."""
     files = {name: data for name, data in ready.files.items() if name != verify.DRAFT}
     return sign_manifest(files, verify.PREDICATE, ready.predicate, signer)
 
@@ -278,7 +278,7 @@ def _files(
 
 
 def _verdicts(store: Store, case_id: str) -> dict[str, str]:
-    """Give people's verdicts on single accounts; victims and cleared accounts are in the finding too."""
+    """Return people's verdicts on single accounts; victims and cleared accounts are in the finding too."""
     m = members.c
     query = select(m.account, m.verdict).where(m.case_id == case_id, m.verdict.is_not(None))
     with store.reading() as db:
@@ -286,13 +286,13 @@ def _verdicts(store: Store, case_id: str) -> dict[str, str]:
 
 
 def _hours(store: Store, case_id: str) -> list[list[int]]:
-    """Give the harvest by hour, over all findings of the case."""
+    """Return the harvest by hour, over all findings of the case."""
     with store.reading() as db:
         return [[hour, *sums] for hour, sums in sorted(hours_of(db, case_id).items())]
 
 
 def _acts(store: Store, case_id: str) -> Json:
-    """Give who did what when, with the SHA-256 of what they wrote. `sets`: None for words or names."""
+    """Return the case's acts, with the SHA-256 of each written text. `sets`: None for texts or names."""
     rows: list[Json] = [
         {
             "act": act.id,
@@ -311,7 +311,7 @@ def _acts(store: Store, case_id: str) -> Json:
 
 
 def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[Json], Json]:
-    """Give the case's records of the trail, and its end, signed. Raises: BundleError for a broken one."""
+    """Return the case's records of the trail, and its signed end. Raises: BundleError for a broken trail."""
     if not isinstance(store.trail, Audit):
         raise BundleError("a bundle holds an extract of the audit trail; open the cases with their trail")
     verified = verify_trail(store)
@@ -324,7 +324,7 @@ def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[Json], Json]:
         rows = _records(db, case_id)
         head = store.trail.signed_head(db, now_us)
     keys = [asdict(span) for span in verified.keys]
-    keys[-1]["last"] = max(keys[-1]["last"], head.seq)  # others may have written since
+    keys[-1]["last"] = max(keys[-1]["last"], head.seq)  # other processes may have written since
     signed = {name: getattr(head, name) for name in ("chain", "seq", "seal", "at_us", "key", "signature")}
     return rows, signed | {"keys": keys}
 

@@ -1,8 +1,7 @@
-"""Say what each file of an evidence bundle has to look like before anything is computed from it: no other
-package.
+"""Defines and checks the shape of each file of an evidence bundle. Standard library only.
 
-It travels in each bundle, beside `recompute.py`. A number where a text belongs, a count below zero or a list
-in a list in a list is named with its place, and nothing is computed then.
+This file travels in each bundle, beside `recompute.py`. A wrong type, a negative count or lists nested too
+deeply are reported with their place, and then nothing is computed.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ MANIFEST = "manifest.dsse.json"
 MOST_SENTENCES = 20
 LARGEST_US = 1 << 56  # the year 4253
 ALERT_FORMAT = "stillwatch.alert/1"
-MOST = 10**24  # sums of microseconds over a log stay below
+MOST = 10**24  # sums of microseconds over a log are smaller
 
 
 class FieldShape(NamedTuple):
-    """What a value has to be: in words, and how to tell."""
+    """The shape of a value: a description, and a function that checks it."""
 
     words: str
     fits: Callable[[Any], bool]
 
 
 class MapOf(NamedTuple):
-    """Any names, each with a value of one shape."""
+    """Any keys, each with a value of one shape."""
 
     value: Any
 
@@ -48,7 +47,7 @@ def _or_none(shape: FieldShape) -> FieldShape:
 def _is_time(value: Any) -> bool:
     try:
         return isinstance(value, str) and 0 <= us(value) < LARGEST_US
-    except (ValueError, TypeError, OverflowError):  # TypeError: without a zone
+    except (ValueError, TypeError, OverflowError):  # TypeError: without a time zone
         return False
 
 
@@ -57,7 +56,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_stated(value: Any, depth: int = 3) -> bool:
-    """Tell whether a value may stand in a claim: a number, a text, or lists and tables of them."""
+    """Return whether a claim may contain a value: a number, a text, or lists and tables of them."""
     if isinstance(value, (list, dict)):
         inner = value.values() if isinstance(value, dict) else value
         return depth > 0 and all(_is_stated(part, depth - 1) for part in inner)
@@ -221,7 +220,7 @@ SHAPES: Mapping[str, Any] = {
 
 
 def find_misfits(bundle: Any) -> list[str]:
-    """Say what cannot stand in a bundle's files, the first of it. Raises: what reading a file raises."""
+    """Return the first errors in the shape of a bundle's files. Raises: what reading a file raises."""
     if wrong := list(islice(_doubled_names(bundle), MOST_SENTENCES)):
         return wrong
     documents = {
@@ -234,7 +233,7 @@ def find_misfits(bundle: Any) -> list[str]:
 
 
 def _doubled_names(bundle: Any) -> Iterator[str]:
-    """Yield names that occur twice in an object: readers differ in which of the two they take."""
+    """Yield names that occur twice in an object: readers differ in which value they use."""
     for name in bundle.names:
         if not name.endswith((".json", ".ndjson")):
             continue
@@ -272,7 +271,7 @@ def _broken_files(documents: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unfitting(documents: Mapping[str, Any]) -> Iterator[str]:
-    """Yield lists whose length or numbers do not fit what the claims are computed from."""
+    """Yield lists whose length or numbers do not match what the claims are computed from."""
     campaign = documents["finding.json"]["campaign"]
     if len(campaign["finding"]["reasons"]) != len(campaign["evidence"]["reasons"]):
         yield "finding.json: has reasons without numbers, or numbers without a reason"
@@ -284,7 +283,7 @@ def _unfitting(documents: Mapping[str, Any]) -> Iterator[str]:
 
 
 def shape_errors(value: Any, shape: Any, place: str) -> Iterator[str]:
-    """Say where a value is not of its shape: a table's names, `?` behind those that may be missing."""
+    """Yield the places where a value is not of its shape. In a table, `?` marks names that may be missing."""
     if isinstance(shape, FieldShape):
         if not shape.fits(value):
             yield f"{place} is {_in_words(value)}, and has to be {shape.words}"

@@ -1,8 +1,8 @@
-"""The events of a case's accounts, and what everybody else's come to, without texts or addresses.
+"""Collects the events of a case's accounts, and counts of all others', without texts or addresses.
 
-Each hash of a text, network or client becomes a token under a key that is drawn for this bundle: within the
-bundle equal things have equal tokens; outside nobody can look up what a token stands for, not even with the
-deployment's own sketch key. What others did is counts alone. It does not know what is claimed of them.
+Each hash of a text, network or client becomes a token under a key that is drawn for this bundle. Within the
+bundle equal values have equal tokens. Outside nobody can look up what a token stands for, not even with the
+deployment's own sketch key. Accounts outside the case appear as counts only.
 """
 
 import base64
@@ -29,9 +29,9 @@ from stillwatch.scan.pipeline import facts_of, payers
 from stillwatch.terms.holds import HoldSchedule
 from stillwatch.units import DAY_US, us
 
-# eight letters: among a million different things two fall together once in a thousand bundles
+# eight letters: among a million values, two share a token once in a thousand bundles
 TOKEN_BYTES = 6
-LEAST_SHARED = 2  # accounts of the case that must share a thing before others are counted on it
+LEAST_SHARED = 2  # accounts of the case that must share a value before other accounts with it are counted
 BURST_US = 2 * DAY_US  # as in actors/clues/signup_burst.py
 KINDS = {"p": "phrases", "h": "head", "l": "tail", "q": "exact", "y": "system"}  # event key -> column
 EVENT_COLUMNS = (
@@ -44,17 +44,17 @@ SETTINGS = ("model", "max_tokens", "temperature_milli")
 
 @dataclass(frozen=True)
 class Gathered:
-    """What a log says of a finding."""
+    """The data about a finding in a log."""
 
     accounts: list[Json]
     events: list[Json]
     population: Json
-    products: dict[str, str]  # token of a client -> the product that it names, of accounts set aside alone
+    products: dict[str, str]  # token of a client -> the product that it names; only of accounts set aside
 
 
 @dataclass(frozen=True)
 class ScannedLog:
-    """What a finding was made of, and how it was read."""
+    """The logs behind a finding, and how they were read."""
 
     paths: Sequence[Path]
     accounts: Path | None = None
@@ -70,9 +70,9 @@ class ScannedLog:
 
 
 def read_log(scanned: ScannedLog) -> tuple[ExchangeLog, dict[str, Json]]:
-    """Read the logs that a finding was made of; texts are sketched and let go.
+    """Read the logs behind a finding; texts are sketched and then discarded.
 
-    Raises: InputError, BundleError where nothing could be read.
+    Raises: InputError, BundleError if nothing could be read.
     """
     rejects, utc, table = Rejects(), scanned.assume_utc, None
     if scanned.accounts is not None:
@@ -95,10 +95,10 @@ def gather(
     key: bytes,
     set_aside: Sequence[str] = (),
 ) -> Gathered:
-    """Gather. known: rows of the accounts table by name; also: accounts that only the case names;
-    verdicts: of single accounts; set_aside: accounts that the finding set aside and that are to be shown.
+    """Collect the data. known: rows of the accounts table by name; also: accounts that only the case names;
+    verdicts: of single accounts; set_aside: accounts that the finding set aside and that the bundle names.
 
-    Raises: BundleError where the log lacks an account of the finding.
+    Raises: BundleError if the log lacks an account of the finding.
     """
     campaign_accounts = set(campaign.accounts)
     code = {name: k for k, name in enumerate(log.accounts)}
@@ -129,7 +129,7 @@ def gather(
 
 
 def _products(log: ExchangeLog, accounts: Sequence[int], tokens: "_Tokens") -> dict[str, str]:
-    """Give the names of some accounts' client programs by token, without libraries and browsers."""
+    """Return the names of some accounts' client programs by token, without libraries and browsers."""
     agents = np.unique(log["agent"][np.isin(log["account"], np.array(accounts, np.int64))]).tolist()
     names = {agent: product(log.agents[agent]) for agent in agents if agent >= 0}
     return {tokens.of("u", agent): name for agent, name in names.items() if name}
@@ -138,7 +138,7 @@ def _products(log: ExchangeLog, accounts: Sequence[int], tokens: "_Tokens") -> d
 def _first_of_customer(
     log: ExchangeLog, known: Mapping[str, Mapping[str, Any]], codes: np.ndarray
 ) -> np.ndarray:
-    """(n,) the place of the first account that is of the same customer, as refused work counts them."""
+    """(n,) the index of the first account with the same customer, as refused work defines a customer."""
     facts = facts_of(log, known) if known else None
     payer = payers(log, facts)
     label = customers(log, facts, payer)[codes]
@@ -148,7 +148,7 @@ def _first_of_customer(
 
 
 class _Tokens:
-    """Names for things that mean nothing outside the bundle."""
+    """Names for values that mean nothing outside the bundle."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -268,7 +268,7 @@ def _mostly(
 def _outside(
     values: np.ndarray, account: np.ndarray, inside: np.ndarray, kind: str, tokens: _Tokens, none: int = 0
 ) -> dict[str, int]:
-    """On each thing that two accounts of the finding share: how many accounts outside have it too, if any."""
+    """For each value that two accounts of the finding share: how many outside accounts have it, if any."""
     wide = values.shape[1] if values.ndim == 2 else 1
     flat, who = values.reshape(-1), np.repeat(account, wide)
     has_network = flat != none
@@ -286,7 +286,7 @@ def _outside(
 def _signups(
     log: ExchangeLog, known: Mapping[str, Mapping[str, Any]], named: set[str]
 ) -> dict[str, int | None]:
-    """Count the others who signed up in the two days in which most of the finding's accounts did."""
+    """Count the other accounts that signed up in the finding's two days with most sign-ups."""
     own_times = np.sort([us for name in named if (us := _us(known.get(name, {}).get("created")))])
     theirs = np.array(
         [us for n in log.accounts if n not in named and (us := _us(known.get(n, {}).get("created")))]

@@ -1,6 +1,6 @@
-"""Count the harvest again, how alike its accounts act, and the alarm's own test: no other package.
+"""Recounts the harvest, the similarity of its accounts, and the alarm's own test. Standard library only.
 
-It travels in each bundle, beside `recompute.py`.
+This file travels in each bundle, beside `recompute.py`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ REACTION = ("refused", "repeated", "taken_over", "p_value")  # of one account: s
 FLOOR = {"model": 0.03, "max_tokens": 0.08, "temperature_milli": 0.08}  # docs/evidence.md
 CEILING = {"model": 0.08, "max_tokens": 0.15, "temperature_milli": 0.15}
 SAME = {"same_model": "model", "same_token_limit": "max_tokens", "same_temperature": "temperature_milli"}
-WINDOW_US = 120 * HOUR_US  # in which a look counts
+WINDOW_US = 120 * HOUR_US  # evaluation window
 MOST_CARRIERS = 10_000_000  # more would take too long
 SUMMED = ("t", "x", "c", "i", "o", "w", "r", "g", "k")
 TOLD_APART = ("a", "m", "q", "h", "l", "y", "p", "u", "n")
-Ties = Callable[[OpenedBundle], "list[float]"]  # the bits of each account that a clue ties
+Ties = Callable[[OpenedBundle], "list[float]"]  # returns the bits of each account that a clue ties
 
 
 def count_harvest(e: OpenedBundle) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def count_harvest(e: OpenedBundle) -> dict[str, Any]:
 
 
 def conduct(e: OpenedBundle) -> dict[str, float]:
-    """Compute how alike the accounts act: tail probabilities at the smallest and largest correlation."""
+    """Compute the similarity of the accounts: tail probabilities at the smallest and largest correlation."""
     out: dict[str, float] = {}
     for scope, events in (
         ("harvest", e.harvest),
@@ -134,10 +134,10 @@ def impossible(tested: list[Any], accounts: int) -> list[str]:
 
 
 def markers(e: OpenedBundle) -> dict[str, float]:
-    """Count the wording that the accounts share and few others have, by kind, and how unlikely the best is.
+    """Count the wording that the accounts share and few others have, by kind, with the smallest p-value.
 
-    Null: whoever carries a marker is a random draw of the log's accounts. The accounts were found by their
-    wording, so these p-values are descriptions, not tests.
+    Null: the accounts with a marker are a random draw from the log's accounts. The accounts were found by
+    their wording, so these p-values are descriptions, not tests.
     """
     out: dict[str, float] = {}
     population, n = e.others["accounts"], len(e.named)
@@ -166,7 +166,7 @@ def markers(e: OpenedBundle) -> dict[str, float]:
 
 
 def _overlap(m: int, matching: int, n: int, whole: int) -> float:
-    """log10 P(at least m of n drawn accounts carry what `matching` of all carry): hypergeometric."""
+    """log10 P(at least m of n drawn accounts have what `matching` of all have): hypergeometric."""
 
     def ways(a: int, b: int) -> float:
         return math.lgamma(a + 1) - math.lgamma(b + 1) - math.lgamma(a - b + 1)
@@ -222,7 +222,7 @@ def reactions(e: OpenedBundle) -> dict[str, float]:
 
 
 def totals(bundle: Any) -> dict[str, Any]:
-    """Control totals of every column of the events and the accounts: nothing in them changes unseen."""
+    """Return control totals of every column of the events and the accounts, to detect any change."""
     out: dict[str, Any] = {}
     events, accounts = bundle.lines("events.ndjson"), bundle.lines("accounts.ndjson")
     for name in SUMMED:
@@ -241,5 +241,5 @@ def totals(bundle: Any) -> dict[str, Any]:
 
 
 def brief(value: Any) -> str:
-    """Give a value in a few characters, for a sentence."""
+    """Return a value in a few characters, for a sentence."""
     return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)[:60]

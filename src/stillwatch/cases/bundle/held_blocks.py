@@ -1,6 +1,6 @@
-"""Draw the blocks of randomised holds again, and count what they show: no other package.
+"""Repeats the draws of randomised holds, and counts their effects. Standard library only.
 
-It travels in each bundle, beside `recompute.py`. The draw is that of docs/holds.md.
+This file travels in each bundle, beside `recompute.py`. The draw is specified in docs/holds.md.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ HELD_COUNTS = (
 
 
 def draws_doubt(drawn: Mapping[str, Any]) -> str:
-    """Say why the draws of holds are the sender's word, or "" where the trail fixed them before they counted.
+    """Return why the draws of holds rest on the sender's word, or "" if the trail fixed them in time.
 
-    Each record of the trail must be from before the block from which on it counts.
+    Each record of the trail must be older than the first block that it applies to.
     """
     if drawn["key"] is None:
         return "the schedule of the holds had not ended when this was exported"
@@ -63,7 +63,7 @@ def draws_doubt(drawn: Mapping[str, Any]) -> str:
 
 
 class Draws:
-    """The draws of a schedule of holds, made again from its key: docs/holds.md, How a hold is drawn."""
+    """The draws of a hold schedule, repeated from its key: docs/holds.md, How a hold is drawn."""
 
     def __init__(self, drawn: Mapping[str, Any], last_us: int) -> None:
         self._told, self._key = drawn, bytes.fromhex(drawn["key"])
@@ -72,13 +72,13 @@ class Draws:
         self.blocks = range(drawn["start_us"] // self.block_us, end_us // self.block_us)
 
     def one_in(self, block: int) -> int:
-        """Give in how many blocks one is drawn on average at this time."""
+        """Return the average number of blocks of which one is drawn, at this block's time."""
         since_us = self._told["denser_from_us"]
         denser = since_us is not None and block * self.block_us >= since_us
         return int(self._told["denser_one_block_in"] if denser else self._told["one_block_in"])
 
     def draw(self, account: str, block: int) -> bool | None:
-        """Draw whether an account was held in a block; None if nothing was drawn for it."""
+        """Return whether an account was held in a block; None if nothing was drawn for it."""
         begin_us = self._told["begin_us"].get(account)
         if begin_us is None or block not in self.blocks:
             return None
@@ -98,21 +98,21 @@ class Draws:
 def held_here(e: OpenedBundle) -> dict[str, Any]:
     """Count what holds show among the finding's accounts, with every block drawn again.
 
-    Nothing where the draws are the sender's word. Counted is what an account asks first in a block, where it
-    never asked it before. A text moved that another customer here asked within twelve hours. p_here: how
-    often so many of the moved texts, or more, fall into drawn blocks. answered_429: a schedule that was in
-    force refused in drawn blocks and hardly elsewhere, so that of several that were committed to one cannot
-    be chosen afterwards by what it would have shown.
+    Empty if the draws rest on the sender's word. A text counts in the block in which an account first sends
+    it. A text moved if another customer here sent it within twelve hours. p_here: the p-value of the number
+    of moved texts in drawn blocks. answered_429: shows that the schedule was in force, because requests were
+    refused in drawn blocks and hardly elsewhere. So the sender cannot commit to several schedules and choose
+    one by its result.
     """
     drawn = e.draws
     if drawn is None or draws_doubt(drawn):
         return {}
     again = Draws(drawn, e.others["last_us"])
-    first: dict[tuple[int, str], int] = {}  # account and text -> when it asked it first
+    first: dict[tuple[int, str], int] = {}  # account and text -> time of the first request
     for item in e.events:
         if item["q"] is not None:
             first.setdefault((item["a"], item["q"]), item["t"])
-    asks_of: dict[str, list[tuple[int, int]]] = defaultdict(list)  # text -> when it was asked, by whom
+    asks_of: dict[str, list[tuple[int, int]]] = defaultdict(list)  # text -> time and account of each request
     for (a, text), at_us in first.items():
         asks_of[text].append((at_us, a))
     pairs_seen: set[tuple[int, int]] = set()

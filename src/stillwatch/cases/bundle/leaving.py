@@ -1,4 +1,4 @@
-"""Describes what a bundle holds in sentences, for a person to read before it leaves."""
+"""Describes the content of a bundle in sentences, for a person to read before the release."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from stillwatch.cases.evidence import inputs_of
 def leaving(
     evidence: Mapping[str, Any], files: Mapping[str, bytes], gathered: Gathered | None, who: str
 ) -> tuple[str, ...]:
-    """Say what is in a bundle that is about to leave."""
+    """Describe what a release would disclose."""
     size = sum(map(len, files.values()))
     lines = [
         f"case {evidence['case']}: {evidence['title']}",
@@ -60,7 +60,7 @@ def leaving(
 
 
 def whether_scanned(inputs: Sequence[Mapping[str, Any]], logs: Sequence[Path]) -> tuple[str, ...]:
-    """Say whether the logs, with the accounts table, are the files that the scan read, by their hashes."""
+    """Report whether the logs and the accounts table are the files that the scan read, by their hashes."""
     if not logs:
         return ()
     scanned = {item["sha256"] for item in inputs}

@@ -1,9 +1,8 @@
-"""Compute the claims of an evidence bundle again, and check its audit trail: no other package.
+"""Computes the claims of an evidence bundle again, and checks its audit trail. Standard library only.
 
-`verify.py` loads this file from beside itself, after those that it names below. `check` gives what is wrong,
-a sentence on the audit trail, and every claim with what came of it. What the events say is the sender's word;
-whether the rest follows from them and from the signed audit trail is computed here, and by
-`contradictions.py` from each other.
+`verify.py` loads this file from its own folder, after the files that it names below. `check` returns what is
+wrong, a sentence on the audit trail, and every claim with its result. The content of the events is the
+sender's word; this file checks that the claims follow from it. `contradictions.py` compares the files.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ from .set_aside_facts import FACTS, rules_broken, set_aside, together
 
 CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 Recompute = Callable[[OpenedBundle], Mapping[str, float]]
-# What each signal's own file computes again. `documents.checker` writes it into the copy that travels.
+# What each signal's own file recomputes. `documents.checker` writes it into the copy in a bundle.
 RECOMPUTE: dict[str, Recompute] = {}
 TIES: dict[str, Ties] = {}
-# whose p-value is the finding's
+# the detectors whose p-value becomes the finding's
 RAISING = ("coordinated_harvest", "new_settings", "failover", "lone_harvest", "holds")
 WHY_NOT = {
     "finding": "the finding does not keep what the alarm's test counted; see the claims `conduct`",
@@ -62,7 +61,8 @@ WHY_NOT = {
 def computed(
     bundle: Any, recompute: Mapping[str, Recompute] = RECOMPUTE, ties: Mapping[str, Ties] = TIES
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Give all numbers that can be recomputed, by name, and the prefixes of those that cannot, with why.
+    """Return all numbers that can be recomputed, by name, and the prefixes of those that cannot, with the
+    reason.
 
     recompute, ties: what each signal computes.
     """
@@ -97,7 +97,7 @@ def computed(
 
 
 def stated_numbers(finding: Mapping[str, Any], aside: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Give the finding's own numbers under the same names. aside: the accounts that were set aside."""
+    """Return the finding's own numbers under the same names. aside: the accounts that were set aside."""
     stated, evidence = finding["campaign"]["finding"], finding["campaign"]["evidence"]
     out: dict[str, Any] = {"finding.p_value": stated["p_value"], "harvest.accounts": len(stated["accounts"])}
     for name in ("exchanges", "output_tokens"):
@@ -135,7 +135,7 @@ def stated_numbers(finding: Mapping[str, Any], aside: Mapping[str, Any] | None =
 
 
 def same(a: Any, b: Any) -> bool:
-    """Tell whether two values are the same: numbers to 9 digits with rounding, all else exactly."""
+    """Return whether two values are the same: numbers to 9 digits with rounding, others exactly."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if not (isinstance(a, (int, float)) and isinstance(b, (int, float))):
@@ -146,18 +146,18 @@ def same(a: Any, b: Any) -> bool:
 
 
 def same_chance(a: float, b: float) -> bool:
-    """Tell whether two p-values are the same, however small. Near 1e-10 an arc tangent has fewer digits."""
+    """Return whether two p-values are the same, however small. Near 1e-10 an arc tangent has fewer digits."""
     return math.isclose(a, b, rel_tol=2e-8, abs_tol=4e-16 if min(a, b) > 1e-11 else 0.0)
 
 
 def same_claim(name: str, a: Any, b: Any) -> bool:
-    """Tell whether two values of a claim are the same."""
+    """Return whether two values of a claim are the same."""
     numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (a, b))
     return same_chance(a, b) if numbers and name.rpartition(".")[2].startswith("p_") else same(a, b)
 
 
 def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
-    """Compute every claim again: give what differs, and each claim with what came of it."""
+    """Compute every claim again; return what differs, and each claim with its result."""
     wrong: list[str] = []
     rows: list[dict[str, Any]] = []
     claims = bundle.lines("claims.ndjson")
@@ -239,7 +239,7 @@ def _alert_differs(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> Iter
 
 
 def _out_of_order(events: list[Any]) -> Iterator[str]:
-    """Yield events that are not in the log's order, on which the counts depend."""
+    """Yield events that are not in the log's order, which the counts depend on."""
     late = [k for k in range(1, len(events)) if events[k]["t"] < events[k - 1]["t"]]
     if late:
         yield f"events.ndjson: {len(late)} lines are earlier than the one before, the first is {late[0] + 1}"
@@ -263,9 +263,9 @@ def _accounts_differ(accounts: list[Any], finding: Mapping[str, Any]) -> Iterato
 def check(
     bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool], contradictions: Callable[[], list[str]]
 ) -> dict[str, Any]:
-    """Check the trail, compute every claim again, take in what the files contradict each other in.
+    """Check the trail, compute every claim again, and add the contradictions between the files.
 
-    Of files that cannot be what they are to be nothing else is checked.
+    If files have the wrong shape, nothing else is checked.
     """
     audit, rows = "", list[Any]()
     try:
@@ -310,7 +310,7 @@ def check(
 
 
 def _tell_set_aside(bundle: Any) -> Iterator[str]:
-    """Whom the finding set aside, as far as the bundle tells, and what rests on the sender's word there."""
+    """Yield notes on the accounts that the finding set aside, and on what is the sender's word there."""
     try:
         alert, aside = bundle.json("alert.json"), told_aside(bundle)
         counts = alert["set_aside"]
@@ -329,11 +329,11 @@ def _tell_set_aside(bundle: Any) -> Iterator[str]:
             yield sentence
         yield from _tell_draws(bundle)
     except CANNOT:
-        return  # `check` says what is wrong with these files
+        return  # `check` reports what is wrong with these files
 
 
 def _tell_draws(bundle: Any) -> Iterator[str]:
-    """Say whether the draws of holds were committed beforehand, or rest on the sender's word."""
+    """Yield whether the draws of holds were committed beforehand, or rest on the sender's word."""
     detectors = {claim["detector"] for claim in bundle.json("alert.json")["why"]}
     drawn = told_draws(bundle)
     if "holds" not in detectors:
@@ -353,7 +353,7 @@ def _tell_draws(bundle: Any) -> Iterator[str]:
 
 
 def _lines(audit: str, rows: list[Any]) -> Iterator[str]:
-    """Give the notes that a reader needs besides the three answers."""
+    """Yield the notes that a reader needs besides the three answers."""
     if audit:
         yield audit
     reasons: dict[str, list[str]] = defaultdict(list)
@@ -373,7 +373,7 @@ def _lines(audit: str, rows: list[Any]) -> Iterator[str]:
 
 
 def _tell_test(claims: list[Any], again: Mapping[str, Any]) -> Iterator[str]:
-    """Describe the alarm's test: what was stated, what was recomputed, and what of it the events show."""
+    """Describe the alarm's test: what is stated, what was recomputed, and which part the events show."""
     if "finding.p_value" not in again:
         return
     stated = {row["name"]: row["stated"] for row in claims}

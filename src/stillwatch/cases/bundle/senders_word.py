@@ -1,4 +1,4 @@
-"""Lists what in an evidence bundle is its sender's word alone. Standard library only.
+"""Lists the parts of an evidence bundle that are its sender's word alone. Standard library only.
 
 This file travels in each bundle, beside `recompute.py`. The owner of the key can write other values into
 these places and make everything else anew to fit, without a contradiction. `benchmarks/tamper_bundle.py`

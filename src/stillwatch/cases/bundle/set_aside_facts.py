@@ -1,6 +1,6 @@
-"""What the events show of the accounts that a finding set aside: no other package.
+"""Counts what the events show about the accounts that a finding set aside. Standard library only.
 
-It travels in each bundle, beside `recompute.py`.
+This file travels in each bundle, beside `recompute.py`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from .bundle_events import HOUR_US, OpenedBundle, us
 
-EVENT_US = 72 * HOUR_US  # in which people at an event ask all that they ask: docs/evidence.md
-# of an account that was set aside
+EVENT_US = 72 * HOUR_US  # the time within which people at an event send all their requests: docs/evidence.md
+# facts about an account that was set aside
 FACTS = (
     "product", "network", "asn", "accounts_there", "first", "last", "mail_domain", "ahead", "carried",
     "kind_of_use", "finding",
@@ -20,7 +20,7 @@ FACTS = (
 
 
 def set_aside(e: OpenedBundle) -> dict[str, Any]:
-    """Count, for each account set aside, what its events show of the facts behind its rule."""
+    """Count, for each account set aside, what its events show about the facts behind its rule."""
     numbered: dict[int, set[str]] = {}
     for account, k in e.set_aside:
         if k is not None and account.get("network") is not None:
@@ -38,13 +38,13 @@ def set_aside(e: OpenedBundle) -> dict[str, Any]:
             out[f"{number}.last"], out[f"{number}.product"] = until[-1] if until else (0, "")
         if account["rule"] == "event":
             out[f"{number}.first"], out[f"{number}.last"] = min(times), max(times)
-        if account.get("network") is not None:  # its number, where all who have that number share a network
+        if account.get("network") is not None:  # its number, if it stands for one network
             out[f"{number}.network"] = account["network"] if numbered[account["network"]] else 0
     return out
 
 
 def rules_broken(e: OpenedBundle) -> Iterator[str]:
-    """Yield accounts that were set aside by a rule that their events and facts do not fit."""
+    """Yield accounts whose events and facts do not fit the rule by which they were set aside."""
     place: Counter[str] = Counter()
     numbers_listed = {k for _, k in e.set_aside if k is not None}
     for account in {*e.named, *numbers_listed}:
@@ -62,7 +62,7 @@ def rules_broken(e: OpenedBundle) -> Iterator[str]:
 
 
 def together(e: OpenedBundle) -> str:
-    """Say how many of the accused send most from a network of three of them; "" where none does."""
+    """Report how many of the accused send most from a network that three of them use; "" if none does."""
     of = {k: e.main_networks(k) for k in e.named}
     place = Counter(n for networks in of.values() for n in networks)
     count = sum(any(place[n] > 2 for n in networks) for networks in of.values())

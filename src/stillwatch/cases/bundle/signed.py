@@ -1,4 +1,4 @@
-"""Signs what others are to check: documents in DSSE envelopes, manifests of files. It says nothing itself.
+"""Signs what others will check: documents in DSSE envelopes, and manifests of files.
 
 The same document and key give the same bytes.
 Source: in-toto Attestation Framework 1.0, Statement; DSSE 1.0; RFC 8032.
@@ -20,7 +20,7 @@ from stillwatch.errors import StillwatchError, refuse_os_errors
 
 
 def sign_document(document: Mapping[str, Any], payload_type: str, signer: TrailSigner) -> bytes:
-    """Give a document in its signed envelope."""
+    """Return a document in its signed envelope."""
     payload = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
     signature = bytes.fromhex(signer.sign(pae(payload_type, payload)))
     envelope = {
@@ -34,7 +34,7 @@ def sign_document(document: Mapping[str, Any], payload_type: str, signer: TrailS
 def sign_manifest(
     files: Mapping[str, bytes], predicate_type: str, predicate: Mapping[str, Any], signer: TrailSigner
 ) -> bytes:
-    """Name every file with its SHA-256, signed."""
+    """List every file with its SHA-256 in a signed manifest."""
     statement = {
         "_type": STATEMENT,
         "subject": [
@@ -48,7 +48,7 @@ def sign_manifest(
 
 
 def json_file(document: Any) -> bytes:
-    """Give a document's bytes as a file of a bundle."""
+    """Return a document's bytes as a file of a bundle."""
     return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii") + b"\n"
 
 
@@ -62,7 +62,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 @contextmanager
 def folder_beside(out: Path, refusal: type[StillwatchError]) -> Iterator[Path]:
-    """Lend a folder beside a place that is to be taken whole or not at all. Raises: the refusal."""
+    """Yield a temporary folder beside `out`, whose content is then moved there. Raises: `refusal`."""
     with refuse_os_errors(refusal, f"{out}: cannot be written"):
         out.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}."))

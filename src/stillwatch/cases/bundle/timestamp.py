@@ -1,6 +1,6 @@
-"""Read a time stamp (RFC 3161, 2.4.2; DER, X.690) and have `openssl` check it: no other package.
+"""Reads a time stamp (RFC 3161, 2.4.2; DER, X.690) and lets `openssl` check it. Standard library only.
 
-It does not know whether an authority's clock is right, nor whether its certificate was withdrawn.
+Blind to: whether the authority's clock is right, and whether its certificate was withdrawn.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 SEQUENCE, EXPLICIT, OCTETS, TIME = 0x30, 0xA0, 0x04, 0x18  # tags (X.690, 8.1.2)
-# response -> token -> its content -> SignedData -> what it is over -> its content -> a TSTInfo
+# response -> token -> its content -> SignedData -> the content that it signs -> a TSTInfo
 INFO = ((1, SEQUENCE), (1, EXPLICIT), (0, SEQUENCE), (2, SEQUENCE), (1, EXPLICIT), (0, OCTETS))
 
 
 def _der(data: bytes, *path: tuple[int, int]) -> bytes:
-    """Give the content of an element, by its place and tag in the first element, in that, and so on.
+    """Return the content of an element. path: its index and tag at each level, outermost first.
 
-    DER alone. In BER a length can be left open, or written in several ways; then what this reads and what
-    openssl has verified can be two different elements, of two different times.
+    Only DER is read. In BER a length can be left open, or written in several ways. Then this function and
+    openssl could read two different elements, with two different times.
     """
     for place, tag in ((0, SEQUENCE), *path):
         offset = begin = length = 0
@@ -44,7 +44,7 @@ def _der(data: bytes, *path: tuple[int, int]) -> bytes:
 
 
 def read_stamp(answer: bytes) -> tuple[bytes, str]:
-    """Give the digest that a stamp names and its time, ISO in UTC; not its signature. Raises: ValueError."""
+    """Return a stamp's digest and its time, ISO in UTC; does not check its signature. Raises: ValueError."""
     info = _der(answer, *INFO)
     text = _der(info, (4, TIME)).decode("ascii").partition(".")[0].rstrip("Z")
     stamped_at = datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc)
@@ -52,7 +52,7 @@ def read_stamp(answer: bytes) -> tuple[bytes, str]:
 
 
 def is_of(answer: bytes, message: bytes) -> tuple[str, str]:
-    """Say when a stamp was given, and why it is not this message's ("": it is). Not its signature."""
+    """Return a stamp's time, and why it is not this message's ("": it is). Does not check its signature."""
     try:
         digest, stamped_at = read_stamp(answer)
     except ValueError as why:
@@ -62,13 +62,13 @@ def is_of(answer: bytes, message: bytes) -> tuple[str, str]:
 
 
 def stamped(answer: bytes, message: bytes, roots: str) -> tuple[str, str]:
-    """Have `openssl` check a stamp too: when it was given, and what does not hold. Raises: OSError."""
+    """Have `openssl` check a stamp too; return its time, and what is wrong. Raises: OSError."""
     stamped_at, wrong = is_of(answer, message)
     if wrong:
         return stamped_at, wrong
     if (tool := shutil.which("openssl")) is None or not Path(roots).is_file():
         raise OSError(f"a time stamp needs openssl on this machine, and the authority's root in {roots}")
-    then = int(datetime.fromisoformat(stamped_at.replace("Z", "+00:00")).timestamp())  # certificates run out
+    then = int(datetime.fromisoformat(stamped_at.replace("Z", "+00:00")).timestamp())  # may be expired now
     with tempfile.TemporaryDirectory() as name:
         for file, data in (("answer", answer), ("message", message)):
             Path(name, file).write_bytes(data)

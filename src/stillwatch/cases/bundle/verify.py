@@ -21,7 +21,7 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__" and not (sys.flags.isolated and sys.flags.no_site):
-    # else a json.py that lies beside this file, or on a PYTHONPATH, is taken for Python's own
+    # without it, a json.py in this folder or on a PYTHONPATH would replace Python's own
     sys.path[:] = [place for place in sys.path[1:] if place.startswith(sys.base_prefix)]
     import subprocess
 
@@ -51,8 +51,8 @@ MANIFEST, DRAFT = "manifest.dsse.json", "certificate.txt"
 STAMP = "manifest.tsr"  # an RFC 3161 TimeStampResp over the manifest; it cannot stand in the manifest itself
 PAYLOAD_TYPE, STATEMENT = "application/vnd.in-toto+json", "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:stillwatch:evidence-bundle:2"
-TOLD = ("case", "title", "finding", "exported_at", "exported_by", "stillwatch")  # of the manifest
-LARGEST = 2 << 30  # bytes of all files together, unpacked
+TOLD = ("case", "title", "finding", "exported_at", "exported_by", "stillwatch")  # from the manifest
+LARGEST = 2 << 30  # bytes of all files together, uncompressed
 CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 # --- Ed25519 (RFC 8032, 5.1), verification only; a point is X, Y, Z, T (extended homogeneous coordinates) ---
@@ -61,7 +61,7 @@ D, ROOT = -121665 * pow(121666, P - 2, P) % P, pow(2, (P - 1) // 4, P)
 
 
 def _point(data: bytes) -> tuple[int, int, int, int] | None:
-    """Decode a point; None for what is none, or is written in another than the one way."""
+    """Decode a point; None if the bytes are no point, or not its only permitted encoding."""
     sign, y = data[31] >> 7, int.from_bytes(data, "little") & ((1 << 255) - 1)
     if y >= P:
         return None
@@ -93,11 +93,11 @@ BASE = _point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little")) or (0, 1, 1, 0)
 
 
 def is_signed(key: bytes, signature: bytes, message: bytes) -> bool:
-    """Tell whether an Ed25519 signature is this raw public key's."""
+    """Return whether an Ed25519 signature was made with this raw public key."""
     if len(key) != 32 or len(signature) != 64:
         return False
     a, r, s = _point(key), _point(signature[:32]), int.from_bytes(signature[32:], "little")
-    if a is None or r is None or s >= L or not _times(8, a)[0] % P:  # the last: a key that signs anything
+    if a is None or r is None or s >= L or not _times(8, a)[0] % P:  # last: a key that signs anything
         return False
     h = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % L
     left, right = _times(s, BASE), _sum(r, _times(h, a))
@@ -108,7 +108,7 @@ def is_signed(key: bytes, signature: bytes, message: bytes) -> bool:
 
 # --- the files ---
 class Bad(ValueError):
-    """The bundle cannot be checked at all."""
+    """The bundle cannot be checked."""
 
 
 class Bundle:
@@ -149,7 +149,7 @@ class Bundle:
         self.odd += odd_names(self.names) + odd_entries(place.read_bytes(), entries)
 
     def read(self, name: str) -> bytes:
-        """Raises: OSError, ValueError for what cannot be read."""
+        """Return the bytes of a file. Raises: OSError, ValueError if it cannot be read."""
         if self._zip is None:
             if (self.place / name).stat().st_size > LARGEST:
                 raise ValueError("is larger than any file of a bundle")
@@ -167,7 +167,7 @@ class Bundle:
 
 
 def odd_names(names: list[str]) -> list[str]:
-    """Say which names are none in every file system, or are one and the same in some."""
+    """Return the names that are invalid in some file systems, or identical to another name in some."""
     alike = Counter(normalize("NFC", name).casefold() for name in set(names))
     odd = [f"{name}: is one file with another in some file systems" for name, n in alike.items() if n > 1]
     bad = [
@@ -177,9 +177,9 @@ def odd_names(names: list[str]) -> list[str]:
 
 
 def odd_entries(data: bytes, entries: list[zipfile.ZipInfo]) -> list[str]:
-    """Say which entries of a zip are no plain files, and whether it holds bytes that are in none.
+    """Return the entries of a zip that are no plain files, and whether it holds bytes outside all entries.
 
-    Programs that unpack as they read find files there that its directory does not name.
+    Programs that unpack while they read could find files there that the zip's directory does not list.
     """
     odd = [e for e in entries if e.external_attr >> 28 == 0xA or e.orig_filename != e.filename]
 
@@ -199,13 +199,13 @@ def odd_entries(data: bytes, entries: list[zipfile.ZipInfo]) -> list[str]:
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """Give the bytes that a DSSE signature is over (DSSE 1.0, pre-authentication encoding)."""
+    """Return the bytes that a DSSE signature signs (DSSE 1.0, pre-authentication encoding)."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
 def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
-    """Check the manifest (an in-toto Statement in a DSSE envelope) and every file; give what is wrong."""
+    """Check the manifest (an in-toto Statement in a DSSE envelope) and every file; return what is wrong."""
     wrong = list(bundle.odd)
     try:
         envelope = json.loads(bundle.read(MANIFEST))
@@ -218,7 +218,7 @@ def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
         if not all(isinstance(value, (str, int)) for value in predicate.values()):
             raise TypeError("it describes itself by what is neither text nor number")
         kinds = (envelope["payloadType"], statement["_type"], statement["predicateType"])
-        # One spelling only: what was written can be written again from what was read.
+        # Only one encoding is accepted: writing the parsed manifest again must give the same bytes.
         again = json.dumps(envelope, indent=1, sort_keys=True).encode() + b"\n"
         sound = again == bundle.read(MANIFEST) and len(listed) == len(statement["subject"])
         sound = sound and json.dumps(statement, sort_keys=True, separators=(",", ":")).encode() == payload
@@ -246,20 +246,20 @@ def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
 
 # --- the verdict ---
 def part(name: str) -> Any:
-    """Load a file that lies beside this one, whatever bundle is checked. Raises: Bad where there is none."""
+    """Load a file from this file's folder, whatever bundle is checked. Raises: Bad if there is none."""
     place = HERE / f"{name}.py"
     if not place.exists():
         raise Bad(f"{place}: is not beside this file")
     module = module_from_spec(ModuleSpec(f"{BESIDE}.{name}", None))
-    # a part takes what it needs from parts that were loaded before it; no folder is searched for one
+    # a part imports from parts that were loaded before it; no folder is searched
     sys.modules.update({BESIDE: ModuleType(BESIDE), module.__name__: module})
-    # compiled here: Python itself would rather load what lies in __pycache__, which no manifest names
+    # compiled here: Python itself would prefer a file in __pycache__, which no manifest lists
     exec(compile(place.read_bytes(), str(place), "exec"), vars(module))
     return module
 
 
 def check_stamp(bundle: Bundle, roots: str | None) -> tuple[list[str], str]:
-    """Say what the stamp beside the manifest comes to."""
+    """Return what is wrong with the stamp beside the manifest, and a sentence about it."""
     if STAMP not in bundle.names:
         problems = [f"{STAMP}: is missing, and you named whose it should be"] if roots else []
         return problems, "time: no time stamp; that it was made at that time is the sender's word"
@@ -280,7 +280,7 @@ def check_stamp(bundle: Bundle, roots: str | None) -> tuple[list[str], str]:
 def check(
     place: Path, key: str | None, stamp_roots: str | None = None, load: Callable[[str], Any] = part
 ) -> dict[str, Any]:
-    """Check a bundle. Raises: Bad where there is none."""
+    """Check a bundle. Raises: Bad if there is none."""
     bundle = Bundle(place)
     if MANIFEST not in bundle.names:
         raise Bad(f"{place}: holds no {MANIFEST}; it is no evidence bundle")
