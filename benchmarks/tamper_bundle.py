@@ -534,7 +534,7 @@ def attack(
                         )
                     tally.how = tally.how or f"{what}, {attacker}"
                     place = kind.removesuffix(" (whole)")
-                    tally.said = judge.part("senders_word").is_told(place, judged["senders_word"])
+                    tally.said = judge.part("senders_word").is_senders_word(place, judged["senders_word"])
                     sound.add(attacker)
             tally.sound.update(sound)
     return out

@@ -1,4 +1,4 @@
-"""Volume and coverage of the actor as a whole: more exchanges, and more different ones, than any account's.
+"""Volume of the actor as a whole: more exchanges than single accounts have. Coverage is reported, not tested.
 
 Null: the actor is one more account of the population; bits are -log2 of the share of accounts as large.
 Blind to: small actors.

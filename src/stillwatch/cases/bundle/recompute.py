@@ -31,7 +31,7 @@ from .harvest_numbers import (
     totals,
 )
 from .held_blocks import draws_doubt, held_here
-from .senders_word import told
+from .senders_word import list_places
 from .set_aside_facts import FACTS, rules_broken, set_aside, together
 
 CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -298,7 +298,7 @@ def check(
         wrong.append("claims: none could be computed: every number is the sender's word")
     summary = f"{same_n} claims computed and the same, {differ_n} differ, {not_n} are the sender's word; "
     summary += f"{len(wrong)} contradictions" if wrong else "no file contradicts another"
-    places, told_lines = told(bundle.names)
+    places, told_lines = list_places(bundle.names)
     return {
         "wrong": wrong,
         "summary": summary,

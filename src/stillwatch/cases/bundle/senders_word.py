@@ -48,7 +48,7 @@ WORDS: Mapping[str, str] = {
 }
 
 
-def told(names: list[str]) -> tuple[dict[str, str], list[str]]:
+def list_places(names: list[str]) -> tuple[dict[str, str], list[str]]:
     """Return the places of a bundle's files that are its sender's word, and the lines that list them."""
     places: dict[str, str] = {}
     lines = ["the sender's word alone, which nothing in a bundle can bear out:"]
@@ -59,6 +59,6 @@ def told(names: list[str]) -> tuple[dict[str, str], list[str]]:
     return places, lines
 
 
-def is_told(place: str, places: Mapping[str, Any]) -> bool:
+def is_senders_word(place: str, places: Mapping[str, Any]) -> bool:
     """Return whether a place is the sender's word, or lies below one that is."""
     return any(place == one or place.startswith((f"{one}/", f"{one}: ")) for one in places)
