@@ -407,6 +407,7 @@ def test_filters_and_pages_swap_and_stand_in_the_address(browser: Browser, serve
     context = browser.new_context()
     watched = enter(context, served)
     page = watched.page
+    page.wait_for_load_state("load")  # of the page after the log-in: else it may count below
     loads: list[str] = []
     page.on("load", lambda _: loads.append(page.url))
     page.select_option("#state", "closed")
