@@ -297,6 +297,36 @@ def test_an_alert_says_what_its_finding_says(exported: Told, name: str, key: str
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "key"), [("why", "text"), ("why", "detector"), ("links", "text"), ("links", "b")]
+)
+def test_an_alert_is_what_its_release_makes_of_the_finding(exported: Told, name: str, key: str) -> None:
+    contradictions = bundle_world.released().part("contradictions")
+    fields = bundle_world.released().part("alert_fields")
+    names = ("alert.json", "finding.json", "settings.json")
+    files = [json.loads((exported.bundle / one).read_bytes()) for one in names]
+    assert not [*fields.fields_differ(*files, contradictions.RELEASE)]
+    files[0][name][0][key] += " beyond doubt"
+    assert [*fields.fields_differ(*files, contradictions.RELEASE)]
+
+
+@pytest.mark.slow
+def test_links_of_one_strength_may_stand_in_any_order_in_an_alert(exported: Told) -> None:
+    """The scan orders them by more digits than a finding keeps. An honest bundle was refused."""
+    contradictions = bundle_world.released().part("contradictions")
+    fields = bundle_world.released().part("alert_fields")
+    names = ("alert.json", "finding.json", "settings.json")
+    files = [json.loads((exported.bundle / one).read_bytes()) for one in names]
+    links = files[0]["links"]
+    same = next(k for k in range(1, len(links)) if links[k]["bits"] == links[k - 1]["bits"])
+    links[same - 1 : same + 1] = links[same], links[same - 1]
+    assert not [*fields.fields_differ(*files, contradictions.RELEASE)]
+    other = next(k for k in range(1, len(links)) if links[k]["bits"] != links[k - 1]["bits"])
+    links[other - 1 : other + 1] = links[other], links[other - 1]
+    assert [*fields.fields_differ(*files, contradictions.RELEASE)]
+
+
+@pytest.mark.slow
 def test_a_claim_that_is_left_out_is_no_traceback(exported: Told, tmp_path: Path) -> None:
     place = shutil.copytree(exported.bundle, tmp_path / "b")
     whole = (place / "claims.ndjson").read_bytes().splitlines(keepends=True)

@@ -17,7 +17,7 @@ from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.source_leads import devotion
 from stillwatch.stats.dealing import deal
 from stillwatch.terms import Holds
-from stillwatch.terms.holds import plan
+from stillwatch.terms.holds import HoldSchedule, plan
 from stillwatch.units import DAY_US
 
 DAYS = 10.0
@@ -207,3 +207,39 @@ def test_holds_of_half_a_lead_of_one_source_name_all_of_it_but_where_they_use_on
         assert len(case.accounts) >= 0.8 * len(pool)
         assert len(case.own_reactions) < len(case.accounts)
         assert all(case.own_ties[name].markers > 0 for name in set(case.accounts) - case.own_reactions.keys())
+
+
+def hold(crowd: Crowd, accounts: list[str]) -> HoldSchedule:
+    """Hold accounts in every second block on average; another of them does what one is refused."""
+    begin_us = int((START + timedelta(days=5)).timestamp()) * 1_000_000
+    drawn = HoldSchedule("lead-1", dict.fromkeys(accounts, begin_us), begin_us, 7, 5, 2, bytes(range(32)))
+    rng = random.Random(crowd.seed)
+    for row in [row for row in crowd.rows if row["account"] in accounts]:
+        if drawn.hold_end_us(row["account"], round(row["time"].timestamp() * 1e6)) is not None:
+            row["status"] = 429
+            taker = rng.choice([account for account in accounts if account != row["account"]])
+            later = row["time"] + timedelta(hours=1)  # not within minutes: refused work would show it already
+            again = {
+                "account": taker,
+                "time": later,
+                "status": 200,
+                "exchange_id": f"again-{row['exchange_id']}",
+            }
+            crowd.rows.append(row | again)
+    crowd.rows.sort(key=lambda row: row["time"])
+    return drawn
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("held", [5, 16])
+def test_holds_name_the_rest_of_a_lead_only_where_they_named_half_of_it(held: int) -> None:
+    """Three accounts of a pool were enough to name 187 honest users of one wording."""
+    crowd = crowd_of(41)
+    users = sorted(users_of_new_wording(crowd, own_subjects=False))
+    pool = set(users[:held])
+    options = Options(threads=1, held=(hold(crowd, users[:held]),))
+    result = scan_log(log_of(crowd.table()), crowd.accounts(), options=options)
+    (case,) = [one for one in result.campaigns if one.reasons[0].detector == "holds"]
+    assert len(pool.intersection(case.accounts)) >= 0.8 * held
+    rest = set(case.accounts) - pool
+    assert len(rest) >= 6 if 2 * held > MANY else not rest
