@@ -224,12 +224,12 @@ class Made:
     predicate: dict[str, Any]
 
 
-def alone(case: Case, documents_now: dict[str, Any]) -> Made:
+def change_alone(case: Case, documents_now: dict[str, Any]) -> Made:
     """Leave all other files as they were; the manifest alone is signed anew."""
     return Made(documents_now, case.files(documents_now), case.predicate)
 
 
-def carried(
+def remake_rest(
     case: Case,
     judge: "Judge",
     documents_now: dict[str, Any],
@@ -513,15 +513,15 @@ def attack(
             sound = set[str]()
             for what, other in changes(value, case, draw):
                 changed = case.documents | {name: put(case.documents[name], way, other)}
-                for attacker in ("alone", "carried"):
+                for attacker in ("alone", "remade"):
                     if attacker in sound:
                         continue
                     try:
                         renamed = _renamed(what, value, other)
                         made = (
-                            alone(case, changed)
+                            change_alone(case, changed)
                             if attacker == "alone"
-                            else carried(case, judge, changed, name, renamed)
+                            else remake_rest(case, judge, changed, name, renamed)
                         )
                         judged = judge.says(made)
                     except REFUSED:
@@ -601,7 +601,7 @@ def summary(found: Mapping[str, Tally]) -> list[str]:
         mine = {kind: t for kind, t in found.items() if kind.split()[0].rstrip(":") == name}
         row = [
             sum(t.leaves for kind, t in mine.items() if not kind.endswith("(whole)")), len(mine),
-            estimate(mine, "alone"), estimate(mine, "carried"),
+            estimate(mine, "alone"), estimate(mine, "remade"),
             estimate({k: t for k, t in mine.items() if not t.said}, "any"),
             estimate({k: t for k, t in mine.items() if not t.said and speaks(k)}, "any"),
         ]  # fmt: skip

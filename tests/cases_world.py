@@ -146,7 +146,7 @@ Filling = Callable[[Store, Path], object]  # adds a test's starting data to a st
 
 
 @cache
-def _made(fill: Filling, kind: str) -> tuple[str, dict[str, bytes]]:
+def _filled_database(fill: Filling, kind: str) -> tuple[str, dict[str, bytes]]:
     """Return a filled database, and the files beside it."""
     with fast_folder() as folder:
         url = url_of(kind, folder)
@@ -158,7 +158,7 @@ def _made(fill: Filling, kind: str) -> tuple[str, dict[str, bytes]]:
 @contextmanager
 def store_with(fill: Filling, folder: Path, kind: str = "sqlite") -> Iterator[Store]:
     """Provide a store with the data of `fill`, which is filled once and copied for each test."""
-    like, files = _made(fill, kind)
+    like, files = _filled_database(fill, kind)
     for name, content in files.items():
         (folder / name).write_bytes(content)
         (folder / name).chmod(0o600)

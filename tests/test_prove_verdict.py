@@ -382,7 +382,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrailSigner
 
 
 @pytest.fixture
-def made(written: tuple[Path, TrailSigner], tmp_path: Path) -> tuple[Path, TrailSigner]:
+def own_copy(written: tuple[Path, TrailSigner], tmp_path: Path) -> tuple[Path, TrailSigner]:
     """The same, for tests that change it."""
     return Path(shutil.copytree(written[0], tmp_path, dirs_exist_ok=True)), written[1]
 
@@ -393,8 +393,8 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_bundle_checks_itself_with_the_standard_library(made: tuple[Path, TrailSigner]) -> None:
-    place, signer = made
+def test_the_bundle_checks_itself_with_the_standard_library(own_copy: tuple[Path, TrailSigner]) -> None:
+    place, signer = own_copy
     told = run(place / "b", "--key", signer.key)
     assert told.returncode == 1, told.stdout + told.stderr  # counts that nobody can recompute
     assert "VERDICT: SOUND" not in told.stdout
@@ -414,8 +414,8 @@ def test_a_bundle_of_a_lead_decides_nothing(tmp_path: Path) -> None:
     assert found["outcome"] == "indeterminate"
 
 
-def test_the_same_makes_the_same_bytes(made: tuple[Path, TrailSigner]) -> None:
-    place, signer = made
+def test_the_same_makes_the_same_bytes(own_copy: tuple[Path, TrailSigner]) -> None:
+    place, signer = own_copy
     one = signed(signer)
     evidence = (replace(FOUND, protocol_sha256=one.sha256), RANK)
     files = bundle.make(evidence, signer, one, {"ledger.jsonl": b"{}\n"})
@@ -438,16 +438,16 @@ def test_the_same_makes_the_same_bytes(made: tuple[Path, TrailSigner]) -> None:
         "manifest.dsse.json",
     ],
 )
-def test_a_changed_file_is_found(made: tuple[Path, TrailSigner], name: str) -> None:
-    path = made[0] / "b" / name
+def test_a_changed_file_is_found(own_copy: tuple[Path, TrailSigner], name: str) -> None:
+    path = own_copy[0] / "b" / name
     path.write_bytes(path.read_bytes().replace(b"e", b"E", 1) + b" ")
-    assert not checker.check(made[0] / "b", None)["sound"]
+    assert not checker.check(own_copy[0] / "b", None)["sound"]
 
 
-def test_a_missing_and_an_added_file_are_found(made: tuple[Path, TrailSigner]) -> None:
-    (made[0] / "b" / "more.txt").write_text("x")
-    (made[0] / "b" / "README.txt").unlink()
-    wrong = " ".join(checker.check(made[0] / "b", None)["wrong"])
+def test_a_missing_and_an_added_file_are_found(own_copy: tuple[Path, TrailSigner]) -> None:
+    (own_copy[0] / "b" / "more.txt").write_text("x")
+    (own_copy[0] / "b" / "README.txt").unlink()
+    wrong = " ".join(checker.check(own_copy[0] / "b", None)["wrong"])
     assert "more.txt: is not in the manifest" in wrong
     assert "README.txt: is missing" in wrong
 
@@ -463,10 +463,10 @@ def test_a_missing_and_an_added_file_are_found(made: tuple[Path, TrailSigner]) -
     ],
 )
 def test_whoever_signs_a_wrong_figure_is_found_out(
-    made: tuple[Path, TrailSigner], what: Any, why: str
+    own_copy: tuple[Path, TrailSigner], what: Any, why: str
 ) -> None:
     """The forger has the key and signs everything again: what follows from counts and rules is checked."""
-    place, signer = made
+    place, signer = own_copy
     one = signed(signer)
     files = bundle.make((replace(FOUND, protocol_sha256=one.sha256),), signer, one)
     told = json.loads(files["verdict.json"])
@@ -479,8 +479,8 @@ def test_whoever_signs_a_wrong_figure_is_found_out(
     assert not (place / "forged").exists()
 
 
-def test_the_ceiling_is_checked_too(made: tuple[Path, TrailSigner]) -> None:
-    place, signer = made
+def test_the_ceiling_is_checked_too(own_copy: tuple[Path, TrailSigner]) -> None:
+    place, signer = own_copy
     files = bundle.make((LEAD,), signer)
     told = json.loads(files["verdict.json"]) | {"outcome": "trained"}
     files["verdict.json"] = json.dumps(told).encode()
@@ -490,10 +490,10 @@ def test_the_ceiling_is_checked_too(made: tuple[Path, TrailSigner]) -> None:
         bundle.write(files, place / "forged")
 
 
-def test_names_of_attached_files_stay_inside(made: tuple[Path, TrailSigner]) -> None:
+def test_names_of_attached_files_stay_inside(own_copy: tuple[Path, TrailSigner]) -> None:
     for name in ("../x", "a/b", "", ".hidden", "x\ny"):
         with pytest.raises(ProveError, match="plain name"):
-            bundle.make((LEAD,), made[1], None, {name: b""})
+            bundle.make((LEAD,), own_copy[1], None, {name: b""})
 
 
 # --- the verbs ---
