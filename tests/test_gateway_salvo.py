@@ -330,20 +330,26 @@ def test_a_mixed_salvo_passes_an_allowance_by_one_answer_at_most(
     assert most_of_a_day(attacker.answers) <= most, (attacker.answers, attacker.statuses)
     assert attacker.answers.total() > LIMIT / 2, attacker.statuses  # otherwise it is no salvo
     assert attacker.answers.total() + attacker.unclear <= len(spans) * (LIMIT + LONGEST)
-    # single answers use up the rest of the day's budget; then no account gets permission
-    while (status := attacker.whole(rng, {"model": "mira", "messages": [], "max_tokens": LONGEST})) == 200:
-        pass
-    assert status == 429
-    assert most_of_a_day(attacker.answers) <= LIMIT + LONGEST
     budgets = Budgets(gate.folder.run, 9, 2)
-    until(lambda: budgets.spent(places.index(account), clock[0]).tokens_held == 0, what="nothing is held")
-    spent = budgets.spent(places.index(account), clock[0], sliding=slides)
+    place = places.index(account)
+
+    def use_up() -> None:
+        while (status := attacker.whole(rng, {"model": "mira", "messages": [], "max_tokens": LONGEST})) == 200:
+            pass
+        assert status == 429
+
+    # single answers use up the rest of the day's budget; then no account gets permission
+    use_up()
+    until(lambda: budgets.spent(place, clock[0]).tokens_held == 0, what="nothing is held")
+    use_up()  # what the abandoned streams had held and did not use
+    assert most_of_a_day(attacker.answers) <= LIMIT + LONGEST
+    spent = budgets.spent(place, clock[0], sliding=slides)
     assert spent.output_tokens_day + (0 if apart else spent.batch_tokens_day) >= LIMIT
     assert not decides(gate, hook, account)
     clock[0] = midnight_us + DAY_US  # results of batches are fetched when there is a budget again
     while attacker.outputs:
         assert attacker.take(*attacker.outputs.pop()) == 200
-    paid = budgets.spent(places.index(account), clock[0], sliding=slides).output_tokens_day
+    paid = budgets.spent(place, clock[0], sliding=slides).output_tokens_day
     assert paid == 0, "it was paid for"
     if apart:
         assert most_of_a_day(attacker.batches) <= OF_BATCHES
