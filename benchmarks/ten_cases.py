@@ -64,7 +64,7 @@ def make(folder: Path, worlds: list[Path]) -> None:
         if not (report / FINDINGS).exists():
             log = (str(world / "exchanges.parquet"), "--accounts", str(world / "accounts.parquet"))
             subprocess.run([*COMMAND, "scan", *log, "--out", str(report)], check=True)
-        found += [{"world": str(world.resolve()), **case} for case in cases_of(report, world)]
+        found += [{"world": str(world.absolute()), **case} for case in cases_of(report, world)]
     ten = draw(found, random.Random(SEED))
     kept = [{name: case[name] for name in ("world", "case")} for case in ten]
     (folder / "ten.json").write_text(json.dumps(kept, indent=1))
@@ -105,9 +105,10 @@ def cases_of(report: Path, world: Path) -> list[dict[str, str]]:
             {
                 "case": one.id,
                 "label": "lead" if one.rests_on_lead else "finding",
-                "truth": truth_of(world, accounts_of(store, one.id))[0],
+                "truth": truth_of(world, accounts)[0],
             }
             for one in every
+            if (accounts := accounts_of(store, one.id))  # others hold all of some cases' accounts
         ]
 
 
