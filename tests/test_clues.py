@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scan_world import MODELS, START, Crowd, sentence, stage
+from scan_world import MODELS, START, Crowd, begun, sentence, stage
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, Clue, ClueWeight
 from stillwatch.scan.assemble import clues
 
@@ -32,23 +32,16 @@ def people(
     crowd: Crowd, many: int = 80, record: Callable[[int], dict[str, Any]] | None = None, **columns: Any
 ):
     """Honest accounts with their own habits, at any time of the log."""
-    if not crowd.rows and many == 80 and record is None and not columns:  # as most cases begin: made once
-        same = _people(crowd.seed)
-        crowd.rows, crowd.known = list(same.rows), list(same.known)
+    if not crowd.rows and many == 80 and record is None and not columns:  # most cases begin so
+        same = begun(crowd.seed, _draw_people)
+        crowd.rows, crowd.known = same.rows, same.known
         crowd.rng.setstate(same.rng.getstate())
         return [one["account"] for one in crowd.known]
     return _draw_people(crowd, many, record, **columns)
 
 
-@cache
-def _people(seed: int) -> Crowd:
-    crowd = Crowd(seed)
-    _draw_people(crowd, 80, None)
-    return crowd
-
-
 def _draw_people(
-    crowd: Crowd, many: int, record: Callable[[int], dict[str, Any]] | None, **columns: Any
+    crowd: Crowd, many: int = 80, record: Callable[[int], dict[str, Any]] | None = None, **columns: Any
 ) -> list[str]:
     rng = crowd.rng
     habit = {
