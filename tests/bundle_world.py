@@ -4,7 +4,7 @@ import atexit
 import importlib.util
 import shutil
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import mkdtemp
 from types import ModuleType
@@ -51,7 +51,8 @@ def released() -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.part = cache(module.part)  # type: ignore[attr-defined]
+    module.part = part = cache(module.part)  # type: ignore[attr-defined]
+    module.check = partial(module.check, load=part)  # type: ignore[attr-defined]  # else it compiles each anew
     return module
 
 

@@ -1,8 +1,7 @@
 """Small invented findings for the tests of cases, and the databases used to test them."""
 
-import atexit
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -12,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy import select
 
-from postgres_server import WHY_NOT, new_database, running
+from postgres_server import WHY_NOT, new_database, of_this_process
 from stillwatch.cases import reading
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import METADATA, cases, hours, members
@@ -112,26 +111,17 @@ def later(c: Campaign, name: str, more: Sequence[str], **changes: object) -> Cam
     return replace(c, id=name, accounts=accounts, links=links, firm=firm, **changes)  # type: ignore[arg-type]
 
 
-@cache
-def _server() -> str | None:
-    """Start one PostgreSQL for all tests of a process."""
-    stack = ExitStack()
-    folder: str | None = stack.enter_context(running())
-    atexit.register(stack.close)
-    return folder
-
-
-def url_of(kind: str, folder: Path, like: str | None = None) -> str:
+def url_of(kind: str, folder: Path, like: str | None = None, lasting: bool = False) -> str:
     """Return a new database of a kind: "sqlite", or "postgres" if there is a server for it.
 
-    like: the URL of the PostgreSQL database to copy.
+    like: the URL of the PostgreSQL database to copy. lasting: it is needed by other modules too.
     """
     if kind == "sqlite":
         return f"sqlite:///{folder}/cases.db"
-    server = _server()
+    server = of_this_process()
     if server is None:
         pytest.skip(WHY_NOT)
-    return new_database(server, like)
+    return new_database(server, like, lasting)
 
 
 @contextmanager
@@ -149,7 +139,7 @@ Filling = Callable[[Store, Path], object]  # adds a test's starting data to a st
 def _filled_database(fill: Filling, kind: str) -> tuple[str, dict[str, bytes]]:
     """Return a filled database, and the files beside it."""
     with fast_folder() as folder:
-        url = url_of(kind, folder)
+        url = url_of(kind, folder, lasting=True)
         with Store(url) as store:
             fill(store, folder)
         return url, {file.name: file.read_bytes() for file in folder.iterdir()}

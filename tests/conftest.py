@@ -40,13 +40,14 @@ def up() -> Iterator["Upstream"]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """Provide a PostgreSQL for the tests of a module."""
+    """Provide a PostgreSQL. What a module's tests leave in it is deleted."""
     import postgres_server
 
-    with postgres_server.running() as found:
-        if found is None:
-            pytest.skip(postgres_server.WHY_NOT)
-        yield found
+    found = postgres_server.of_this_process()
+    if found is None:
+        pytest.skip(postgres_server.WHY_NOT)
+    yield found
+    postgres_server.drop_databases(found)
 
 
 @pytest.fixture

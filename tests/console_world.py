@@ -30,6 +30,7 @@ from stillwatch.console import (
     sessions,
 )
 from stillwatch.console.app import make
+from stillwatch.console.openid import IdentityProvider
 from stillwatch.console.settings import ConsoleSettings
 from stillwatch.scan import AccountVerdict, ScanResult
 from stillwatch.terms import EnforcementStatus, Step
@@ -227,20 +228,32 @@ def fill(store: Store, found: ScanResult) -> None:
 
 
 @cache
-def _filled() -> dict[str, bytes]:
-    """Return the files of a filled folder, made once and copied for each test."""
+def _filled() -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return the files and the cases of a filled folder, made once and copied for each test."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with Store(f"sqlite:///{folder / 'cases.db'}") as store:
             attach(store, folder / "audit.key")
             fill(store, result(300))
-        return {file.name: file.read_bytes() for file in folder.iterdir()}
+            cases = _cases_of(store)
+        return {file.name: file.read_bytes() for file in folder.iterdir()}, cases
 
 
-def world(folder: Path, found: ScanResult | None = None, url: str | None = None, big: int = 10) -> World:
+def _cases_of(store: Store) -> dict[str, str]:
+    return {case.campaign: case.id for case in reading.queue(store, reading.Filter(limit=1_000), NOW).cases}
+
+
+def world(
+    folder: Path,
+    found: ScanResult | None = None,
+    url: str | None = None,
+    big: int = 10,
+    provider: IdentityProvider | None = None,
+) -> World:
     """Open one. Without findings: the report's hostile world, its largest case cut to 300 accounts."""
     copied = found is None and url is None
-    for name, content in _filled().items() if copied else ():
+    files, cases = _filled() if copied else ({}, {})
+    for name, content in files.items():
         (folder / name).write_bytes(content)
         (folder / name).chmod(0o600)
     store = Store(url or f"sqlite:///{folder / 'cases.db'}")
@@ -248,9 +261,9 @@ def world(folder: Path, found: ScanResult | None = None, url: str | None = None,
     if not copied:
         fill(store, found or result(300))
     gateway, clock = Gateway(), [NOW]
-    app = make(store, gateway, hosts={"127.0.0.1"}, settings=ConsoleSettings(big), now_us=lambda: clock[0])
-    every = reading.queue(store, reading.Filter(limit=1_000), NOW).cases
-    return World(store, gateway, app, clock, {c.campaign: c.id for c in every})
+    asked = {"settings": ConsoleSettings(big), "provider": provider, "now_us": lambda: clock[0]}
+    app = make(store, gateway, hosts={"127.0.0.1"}, **asked)
+    return World(store, gateway, app, clock, cases or _cases_of(store))
 
 
 __all__ = ["BANG", "HOSTILE", "NOW", "PASSWORD", "Gateway", "Visitor", "World", "csrf_in", "world"]

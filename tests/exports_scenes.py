@@ -99,10 +99,16 @@ def tried(folder: Path, figures: Figures) -> None:
             own = _for_own_systems(told, now_us, figures)
             pieces = _pieces(table, case)
             figures.counts["canaries: pieces of prompts"] += len(pieces)
-            figures.counts["canaries: found"] += sum(one in own for one in pieces)
+            figures.counts["canaries: found"] += found_in(own, pieces)
             figures.counts["canaries: names"] += len(names)
             for raw in _round(case, told, log, halves, planted, Path(work), now_us, figures):
-                figures.counts["canaries: found"] += sum(one in raw for one in pieces | names)
+                figures.counts["canaries: found"] += found_in(raw, pieces | names)
+
+
+def found_in(raw: bytes, texts: set[bytes]) -> int:
+    """Return how many of the texts stand in it. Only those whose first bytes do are searched for."""
+    heads = {raw[at : at + 8] for at in range(len(raw) - 7)}
+    return sum(one in raw for one in texts if len(one) < 8 or one[:8] in heads)
 
 
 def cases_of(store: Store) -> list[Case]:

@@ -96,7 +96,7 @@ class FleetServed(Served):
     def is_ready(self) -> bool:
         """Return whether a load balancer may send clients here."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/readyz", timeout=2):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/readyz", timeout=30):
                 return True
         except OSError:
             return False

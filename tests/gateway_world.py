@@ -10,13 +10,14 @@ The supervisor is not used: `tests/test_gateway_supervise.py` tests it.
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
+import httpx2 as httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -40,20 +42,26 @@ from stillwatch.terms.load import default_text
 
 UPSTREAM_KEY = "sk-upstream-canary-0123456789"
 PATIENCE_S = 60.0  # for a loaded machine; elsewhere the wait is much shorter
+vars(httpx._config.DEFAULT_TIMEOUT_CONFIG).update(httpx.Timeout(PATIENCE_S).as_dict())  # it is 5 s
 
-
-_PORTS: set[int] = set()
+# Below the ports that the system gives to clients: one of those may be in use when a gateway starts or comes
+# back. Each of pytest's workers has its own, so that two tests at once never have the same.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4
+_PORTS = random.sample(range(12_000 + 5_000 * _WORKER, 17_000 + 5_000 * _WORKER), 5_000)
 
 
 def free_port() -> int:
     """Return a free port, a new one at each call: a gateway refuses one port for two uses."""
     while True:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            port = int(found.getsockname()[1])
-        if port not in _PORTS:
-            _PORTS.add(port)
+        port = _PORTS.pop()
+        with suppress(OSError), socket.socket() as found:
+            found.bind(("", port))
             return port
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as found:
+        return found.connect_ex(("127.0.0.1", port)) == 0
 
 
 def until(done: Callable[[], Any], seconds: float = PATIENCE_S, what: str = "it") -> Any:
@@ -136,8 +144,7 @@ class Running:
         for name, process in self.processes.items():
             if process.poll() is not None and process.returncode:
                 raise AssertionError(f"{name} ended: {self.stderr(name)}")
-        with socket.socket() as found:
-            return found.connect_ex(("127.0.0.1", self.port)) == 0
+        return is_listening(self.port)
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> None:
         process = self.processes.pop(name)

@@ -62,7 +62,7 @@ def real_provider(folder: Path, port: int, *redirects: str) -> Iterator[RealProv
         yield RealProvider(issuer, folder)
     finally:
         running.terminate()
-        running.wait(10)
+        running.wait(60)
         assert running.stdout is not None
         running.stdout.close()
 

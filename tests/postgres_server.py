@@ -1,5 +1,6 @@
 """A real PostgreSQL for tests and benchmarks: a server in its own folder, a new database for each caller."""
 
+import atexit
 import os
 import pwd
 import shutil
@@ -8,7 +9,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from sqlalchemy import make_url
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 WHY_NOT = "no PostgreSQL server on this machine (Debian: apt-get install postgresql)"
 _made = 0
+_of_tests: list[str] = []  # the names of databases that may go
 
 
 def program(name: str) -> str | None:
@@ -62,7 +65,7 @@ class PostgresServer:
         """Stop it: SIGINT does not wait for connections, SIGKILL is a crash."""
         assert self._process is not None
         self._process.send_signal(number)
-        self._process.wait(30)
+        self._process.wait(60)
 
     def freeze(self, number: int = signal.SIGSTOP) -> None:
         """Pause all its processes, or continue them with SIGCONT. The kernel still accepts connections."""
@@ -104,6 +107,14 @@ def running() -> Iterator[str | None]:
         yield server and str(server.folder)
 
 
+@cache
+def of_this_process() -> str | None:
+    """Start one server for all tests of a process; return its folder, or None if there is no PostgreSQL."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(running())
+
+
 @contextmanager
 def startable() -> Iterator[PostgresServer | None]:
     """Run a server that the caller may stop and start; None if there is no PostgreSQL."""
@@ -133,15 +144,23 @@ def _own_folder() -> Iterator[tuple[Path, str | None]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_database(folder: str, like: str | None = None) -> str:
+def new_database(folder: str, like: str | None = None, lasting: bool = False) -> str:
     """Create an empty database, or a copy of the one at a URL without connections; return its URL."""
     global _made
     _made += 1
     name = f"t{os.getpid()}_{_made}"
+    _of_tests.extend([] if lasting else [name])
     with psycopg.connect(host=folder, user="stillwatch", dbname="postgres", autocommit=True) as db:
         copied = f" TEMPLATE {make_url(like).database}" if like else ""
         db.execute(f"CREATE DATABASE {name}{copied}")
     return f"postgresql+psycopg://stillwatch@/{name}?host={folder}"
+
+
+def drop_databases(folder: str) -> None:
+    """End all connections to a server's databases, and delete those that need not last."""
+    with psycopg.connect(host=folder, user="stillwatch", dbname="postgres", autocommit=True) as db:
+        while _of_tests:
+            db.execute(f"DROP DATABASE IF EXISTS {_of_tests.pop()} WITH (FORCE)")
 
 
 def _known(name: str) -> bool:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,21 @@ class Crowd:
 
     def log(self) -> ExchangeLog:
         return log_of(self.table())
+
+
+@cache
+def _begun(seed: int, fill: Callable[[Crowd], object]) -> Crowd:
+    crowd = Crowd(seed)
+    fill(crowd)
+    return crowd
+
+
+def begun(seed: int, fill: Callable[[Crowd], object]) -> Crowd:
+    """Return a crowd as `fill` leaves a new one, which it does once: the crowds share their rows."""
+    same = _begun(seed, fill)
+    crowd = Crowd(seed, list(same.rows), list(same.known), list(same.known_pool))
+    crowd.rng.setstate(same.rng.getstate())
+    return crowd
 
 
 def log_of(table: pa.Table, threads: int = 1) -> ExchangeLog:

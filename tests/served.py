@@ -63,7 +63,7 @@ class Served:
     def part(self, name: str) -> str:
         """Return one part's text in /health."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/health", timeout=30) as answer:
                 found = json.load(answer)
         except OSError:
             return ""

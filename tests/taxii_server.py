@@ -1,12 +1,9 @@
 """A TAXII 2.1 server on loopback, as specified: one root, one collection, HTTP Basic or a token."""
 
 import base64
-import contextlib
 import json
-import socket
 import subprocess
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from gateway_world import free_port, is_listening, until
 
 MEDIA_TYPE = "application/taxii+json;version=2.1"
 COLLECTION = "91a7b528-80eb-42ed-a74d-c6fbd5a26116"
@@ -132,7 +131,7 @@ def taxii_server(token: str = "") -> Iterator[TaxiiServer]:
             self.wfile.write(raw)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), TaxiiHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     state.url = f"http://127.0.0.1:{server.server_port}/api1/collections/{COLLECTION}/"
     try:
         yield state
@@ -155,17 +154,12 @@ def medallion(python: str, work: Path) -> Iterator[str]:
                "filename": str(work / "data.json")}  # fmt: skip
     setup = {"backend": backend, "users": {"ann": PASSWORD}, "taxii": {"max_page_size": 100}}
     (work / "medallion.json").write_text(json.dumps(setup))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = [python, "-m", "medallion.scripts.run", "--port", str(port), str(work / "medallion.json")]
     running = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.1):
-                break
-            time.sleep(0.05)
+        until(lambda: is_listening(port), what="medallion")
         yield f"http://127.0.0.1:{port}/api1/collections/{COLLECTION}/"
     finally:
         running.terminate()
-        running.wait(10)
+        running.wait(60)

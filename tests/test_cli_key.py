@@ -1,12 +1,12 @@
 """`stillwatch key`, `standing` and `serve --check`, as they are typed."""
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from gateway_world import free_port
 from stillwatch.cli.main import app
 from stillwatch.gateway.control import actions, keys, proposals
 from stillwatch.gateway.control.ladder import Proposal, ProposalChanges, WantedStep
@@ -26,10 +26,7 @@ def folder(tmp_path: Path) -> Folder:
 @pytest.fixture
 def free_ports() -> tuple[int, int]:
     """Return two unused ports."""
-    with socket.socket() as a, socket.socket() as b:
-        for one in (a, b):
-            one.bind(("127.0.0.1", 0))
-        return a.getsockname()[1], b.getsockname()[1]
+    return free_port(), free_port()
 
 
 def typed(folder: Folder, *words: str, code: int = 0, stdin: str | None = None) -> Result:

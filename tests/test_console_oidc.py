@@ -316,7 +316,7 @@ def settings_of(forger: Forger, **more: Any) -> ProviderSettings:
 
 @pytest.fixture
 def forged(forger: Forger, tmp_path: Path) -> Iterator[World]:
-    made = with_provider(world(tmp_path), IdentityProvider(settings_of(forger), "s3cret: of&us"))
+    made = world(tmp_path, provider=IdentityProvider(settings_of(forger), "s3cret: of&us"))
     yield made
     made.close()
 

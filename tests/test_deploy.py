@@ -258,7 +258,7 @@ def made_up_gateway(name: str, ready: list[int]) -> Iterator[tuple[int, int]]:
 
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), Answer) for _ in range(2)]
     for one in servers:
-        threading.Thread(target=one.serve_forever, daemon=True).start()
+        threading.Thread(target=one.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield servers[0].server_port, servers[1].server_port
     finally:
@@ -307,7 +307,7 @@ def test_the_balancer_goes_by_readyz(tmp_path: Path) -> None:
             until(lambda: who() and len(answered) == 2, what="the first gets clients again")
         finally:
             balancer.terminate()
-            balancer.wait(10)
+            balancer.wait(60)
 
 
 def answers(ask: Any) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from scan_world import MODELS, Crowd, log_of, sentence
+from scan_world import MODELS, Crowd, begun, log_of, sentence
 from stillwatch.detectors import MOST_BITS, Detector, Population, lone_harvest
 from stillwatch.detectors.lone_harvest import LEAST_BITS, STEPS, TRAITS, Sighting, sightings
 from stillwatch.features.compute import SCHEMA
@@ -238,8 +238,7 @@ def seen(
 
 
 def world(**columns: Any) -> Crowd:
-    crowd = Crowd(11)
-    heavy(crowd)
+    crowd = begun(11, heavy)
     harvester(crowd, **columns)
     return crowd
 
@@ -284,8 +283,7 @@ def test_an_organisation_or_a_permission_is_not_seen(lone: Crowd) -> None:
 
 def test_a_public_test_set_is_not_seen() -> None:
     """What others sent before is no harvest: here another payer ran the same list."""
-    crowd = Crowd(11)
-    heavy(crowd)
+    crowd = begun(11, heavy)
     listed = [sentence(crowd.rng, 15) for _ in range(1200)]
     for j, text in enumerate(listed):
         crowd.says("h00", 1 + j / 20, text, model=MODELS[j % 4], turn=2)

@@ -17,6 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope
 
 from exports_world import alert, certificate
+from gateway_world import free_port
 from stillwatch.cases.exports import Activity, ExportError, deliver
 from stillwatch.cases.exports.deliver import send
 from stillwatch.cases.exports.messages import TRIAL, case_message
@@ -49,8 +50,7 @@ def mail_server(folder: Path, scheme: str, tls: bool = True) -> Iterator[tuple[M
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(place / "cert.pem", place / "key.pem")
     how: dict[str, Any] = {"ssl_context" if scheme == "smtps" else "tls_context": context} if tls else {}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = Controller(
         box, "127.0.0.1", port, authenticator=box.login, auth_require_tls=scheme == "smtp", **how
     )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from exports_world import CLAIM, Receiver, alert, certificate, receiver, until
+from gateway_world import free_port
 from stillwatch.cases.exports import Activity, ExportError
 from stillwatch.cases.exports.deliver import work_off
 from stillwatch.cases.exports.messages import TRIAL, case_message
@@ -211,8 +212,7 @@ def test_what_cannot_be_sent_is_refused(plain_receiver: Receiver) -> None:
         sent(plain_receiver, x="a\r\nb: c")
     with pytest.raises(ExportError, match="at most"):
         sent(plain_receiver, bytes(21 << 20))
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()  # nobody listens there
     with pytest.raises(ExportError, match="refused"):
         post(ReceiverAddress("http", "localhost", port, "/"), ["127.0.0.1"], {}, b"", None)
     assert plain_receiver.requests == []
@@ -299,8 +299,7 @@ def test_a_target_that_fails_hinders_no_other(
     for k in range(3):
         outbox.put("bad", f"sw_{k}", "case-1", "{}", NOW_US)
         outbox.put("hook", f"sw_{k}", "case-1", "{}", NOW_US + 1)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()  # nobody listens there
     bad = target(Receiver(f"http://localhost:{port}/", port), tmp_path, "bad")
     done = work(outbox, bad, target(plain_receiver, tmp_path), now_us=NOW_US + 2)
     assert (done.sent, done.failed, done.waiting) == (3, 1, 2)

@@ -1,7 +1,6 @@
 """The admin port: authentication, its responses, and agreement with its own API description."""
 
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from gateway_world import free_port
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
@@ -378,9 +378,7 @@ def test_health_is_503_when_nobody_is_served(admin: TestClient, desk: Desk) -> N
 @pytest.mark.slow
 def test_schemathesis_finds_nothing(desk: Desk, tmp_path: Path) -> None:
     _filled(desk)
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     wanted = replace(desk, settings=replace(desk.settings, admin_port=port))
     token = desk.state.admin_token(now_us=NOW)
     server = uvicorn.Server(uvicorn.Config(create_app(wanted), port=port, log_config=None, lifespan="off"))

@@ -21,7 +21,7 @@ from stillwatch.gateway.probe import bind
 from stillwatch.gateway.serving import AdminServer
 from upstream import Upstream
 
-SLOW_S = 1.0
+slow_began, slow_may_end = threading.Event(), threading.Event()
 
 
 async def answer(scope: Any, receive: Any, send: Any) -> None:
@@ -31,7 +31,9 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:
         body += message.get("body", b"")
         more_follows = message.get("more_body", False)
     if scope["path"] == "/slow":
-        await asyncio.sleep(SLOW_S)
+        slow_began.set()
+        while not slow_may_end.is_set():
+            await asyncio.sleep(0.01)
     said = body if scope["path"] == "/echo" else b"ok"
     length = str(len(said)).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
@@ -43,14 +45,24 @@ def admin_port() -> Iterator[int]:
     port = free_port()
     door = bind("127.0.0.1", port, "admin_port")
     server = AdminServer(answer, door, print)  # type: ignore[arg-type]  # any ASGI app
+    slow_began.clear()
+    slow_may_end.clear()
     thread = server.start()
     try:
         until(lambda: get(port) == 200, what="the port")
         yield port
     finally:
+        slow_may_end.set()
         server.stop()
         thread.join(10)
         door.close()
+
+
+@pytest.fixture(scope="module")
+def shared_port() -> Iterator[int]:
+    """Provide an admin port as it is. No test may ask it for /slow."""
+    with admin_port() as port:
+        yield port
 
 
 def get(port: int, path: str = "/") -> int:
@@ -87,9 +99,10 @@ def test_what_is_answered_is_closed_for_nobody(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(connections, "REQUEST_S", 0.2)
     with admin_port() as port, ExitStack() as idle, closing(connect(port)) as slow:
         slow.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
-        time.sleep(0.1)
-        for _ in range(25):
-            idle.enter_context(connect(port))
+        assert slow_began.wait(60)
+        for lying in [idle.enter_context(connect(port)) for _ in range(25)]:
+            assert hung_up(lying)  # also those for whom there was room: they sent nothing in time
+        slow_may_end.set()
         assert slow.recv(12) == b"HTTP/1.1 200"
 
 
@@ -119,8 +132,8 @@ CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
     ],
     ids=["target", "field", "fields", "trailers", "trailer", "chunks"],
 )
-def test_nobody_makes_it_hold_much(begin: bytes, piece: bytes) -> None:
-    with admin_port() as port, closing(connect(port)) as connection:
+def test_nobody_makes_it_hold_much(shared_port: int, begin: bytes, piece: bytes) -> None:
+    with closing(connect(shared_port)) as connection:
         sent = 0
         with suppress(ConnectionError):
             connection.sendall(begin)
@@ -139,9 +152,11 @@ HIDDEN = b"GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n"
 
 @pytest.mark.parametrize("pieces", [1, 2, 3])
 @pytest.mark.parametrize("offer", OFFERS)
-def test_an_offer_of_another_protocol_makes_no_request_of_a_body(offer: bytes, pieces: int) -> None:
+def test_an_offer_of_another_protocol_makes_no_request_of_a_body(
+    shared_port: int, offer: bytes, pieces: int
+) -> None:
     head = b"POST /echo HTTP/1.1\r\nhost: x\r\n" + offer + b"content-length: %d\r\n\r\n" % len(HIDDEN)
-    with admin_port() as port, closing(connect(port)) as client:
+    with closing(connect(shared_port)) as client:
         for data in {
             1: [head + HIDDEN],
             2: [head, HIDDEN],
@@ -158,18 +173,18 @@ def test_an_offer_of_another_protocol_makes_no_request_of_a_body(offer: bytes, p
 
 
 @pytest.mark.parametrize("method", [b"CONNECT", b"GET"])
-def test_who_only_offers_is_hung_up_on(method: bytes) -> None:
+def test_who_only_offers_is_hung_up_on(shared_port: int, method: bytes) -> None:
     """Thousands of upgrade offers in one write do not overflow the stack, and CONNECT has no effect."""
     asked = method + b" / HTTP/1.1\r\nhost: x\r\n" + OFFERS[0] + b"\r\n"
-    with admin_port() as port, closing(connect(port)) as client:
+    with closing(connect(shared_port)) as client:
         with suppress(ConnectionError):
             client.sendall(asked * 3_000)
             while client.recv(1 << 16):
                 pass
-        assert get(port) == 200
+        assert get(shared_port) == 200
 
 
-def test_requests_behind_one_another_are_few() -> None:
+def test_requests_behind_one_another_are_few(shared_port: int) -> None:
     """One read of a socket contains thousands of requests: each took 5 KB, and other clients waited."""
     with admin_port() as port, closing(connect(port)) as client:
         client.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n" * 1_000)
@@ -178,7 +193,7 @@ def test_requests_behind_one_another_are_few() -> None:
             while data := client.recv(1 << 16):
                 told += data
         assert told.count(b" 200 OK") <= 1
-    with admin_port() as port, closing(connect(port)) as client:
+    with closing(connect(shared_port)) as client:
         asked = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 10 + b"GET / HTTP/1.0\r\nhost: x\r\n\r\n"
         client.sendall(asked)
         assert b"".join(iter(lambda: client.recv(4096), b"")).count(b" 200 OK") == 11

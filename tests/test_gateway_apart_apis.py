@@ -96,7 +96,7 @@ def world() -> Iterator[World]:
     store = Resources()
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"store": store})) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         store.url = f"http://127.0.0.1:{server.server_port}"
         with gateway(store.url, recorder=False) as gate:
             yield World(store, gate)

@@ -411,6 +411,7 @@ def test_a_reply_that_names_a_banned_model_ends_there() -> None:
             assert got.status in (403, 502) or b"model_banned" in got.body or not got.whole, name
             if "later" in name:
                 assert got.body.replace(b"\r", b"\n").startswith(event("mira")), name
+        until(lambda: running.counters()["in_flight"] == 0, what="the last exchange's end")
         assert running.counters()["cut_model"] == len(LIES) - 1  # the long one is not inspected: refused
 
 
@@ -427,6 +428,7 @@ def test_a_long_first_event_hides_no_model_at_its_seams(cut: int) -> None:
         got = post(running, {"stream": True})
         assert SECRET_TEXT.encode() not in got.body
         assert b'"model":"deepseek' not in got.body
+        until(lambda: running.counters()["in_flight"] == 0, what="the exchange's end")
         assert running.counters()["cut_model"] == 1
 
 

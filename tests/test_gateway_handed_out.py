@@ -101,7 +101,7 @@ def uploading() -> Iterator[Uploads]:
     store = Uploads()
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"uploads": store})) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         store.url = f"http://127.0.0.1:{server.server_port}"
         yield store
         server.shutdown()

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -80,14 +81,22 @@ def test_a_gateway_makes_way_for_the_next_and_refuses_nobody(up: Upstream) -> No
         assert not re.search(r"worker-\d+: did not end", s.log())
 
 
+def sockets(pid: int) -> set[str]:
+    """Return the sockets that a process has open."""
+    return {name for fd in Path(f"/proc/{pid}/fd").iterdir() if (name := os.readlink(fd))[:7] == "socket:"}
+
+
 @pytest.mark.slow
 def test_who_asks_while_a_worker_that_ends_stands_still_is_answered(up: Upstream) -> None:
     """The machine pauses: afterwards the worker checks the time before it reads new requests."""
     with served(up.url) as s, closing(s.connect()) as kept:
         assert s.ask(kept) == 200
         (worker,) = s.pids()
+        before = sockets(worker)
         os.kill(worker, signal.SIGTERM)
-        time.sleep(0.3)  # it has started to end, and waits a second for last requests
+        until(
+            lambda: before - sockets(worker), what="its end's beginning"
+        )  # it waits a second for last requests
         os.kill(worker, signal.SIGSTOP)
         asked = threading.Timer(0.2, lambda: statuses.append(s.ask(kept)))
         statuses: list[int] = []

@@ -100,7 +100,7 @@ class Scribe:
 
     def commit(self, data: bytes) -> None:
         self.writer.append(data, "token")
-        assert self._done.acquire(timeout=20)
+        assert self._done.acquire(timeout=60)
 
     def ask(self, name: str, keep: bool = False) -> int:
         self._ordinal += 1

@@ -79,7 +79,7 @@ def test_who_commits_has_short_slices_and_nobody_else(gateway: Served) -> None:
             found |= {int(task.name) == pid} if int(slice_ns) == SHORTEST_NS else set()
         return found
 
-    assert until(lambda: short("worker"), 30, "the commit thread has begun") == {False}
+    assert until(lambda: short("worker"), 60, "the commit thread has begun") == {False}
     assert short("recorder") == set()
 
 

@@ -67,6 +67,7 @@ def test_a_worker_that_is_killed_is_back_at_once_and_costs_little(up: Upstream) 
         assert "Traceback" not in s.log()
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_nobody_who_comes_after_a_worker_died_is_refused_under_load(up: Upstream) -> None:
     with served(up.url, workers=2) as s, busy(2), clients(s, 8) as got:

@@ -129,7 +129,7 @@ def serving(model: Model) -> Iterator[str]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
@@ -290,7 +290,7 @@ def world(
         script = [sys.executable, str(Path(__file__).parent / "clocked_worker.py"), str(gate.folder.path)]
         for name in ("0", "1", "hooks"):
             gate.processes[f"worker-{name}"] = subprocess.Popen([*script, name, str(file)])
-        until(gate.listens, 30, "the workers")
+        until(gate.listens, what="the workers")
         yield gate, clock
 
 
@@ -334,7 +334,9 @@ def test_a_mixed_salvo_passes_an_allowance_by_one_answer_at_most(
     place = places.index(account)
 
     def use_up() -> None:
-        while (status := attacker.whole(rng, {"model": "mira", "messages": [], "max_tokens": LONGEST})) == 200:
+        while (
+            status := attacker.whole(rng, {"model": "mira", "messages": [], "max_tokens": LONGEST})
+        ) == 200:
             pass
         assert status == 429
 

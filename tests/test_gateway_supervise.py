@@ -352,6 +352,14 @@ def test_its_heartbeat_names_its_children_and_readiness_is_told_once(folder: Fol
 # --- ports, locks, health ---
 
 
+def test_a_port_for_a_test_is_none_that_a_client_gets() -> None:
+    """Else another connection has it when a gateway starts, or while it is restarted."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = [free_port() for _ in range(20)]
+    assert len(set(ports)) == 20
+    assert max(ports) < first
+
+
 def test_a_port_that_is_taken_is_named(folder: Folder) -> None:
     with bind("127.0.0.1", 0, "port") as taken:
         taken.listen()

@@ -49,7 +49,7 @@ class Log:
     def put(self, data: bytes, token: object) -> bool:
         """Append an entry; return whether it became durable."""
         self.writer.append(data, token)
-        assert self.answered.acquire(timeout=20)
+        assert self.answered.acquire(timeout=60)
         return token in self.kept
 
 
@@ -350,7 +350,7 @@ def test_what_is_handed_over_in_one_round_shares_a_commit() -> None:
         assert len(later) == 1
         assert not both.wait(0.05)  # nothing is written before the round ends
         later.pop()()
-        assert both.wait(20)
+        assert both.wait(60)
         writer.append(frame(OUTCOME, 0, b"ended"))
         writer.close()
         assert sizes[0] == 3

@@ -205,7 +205,7 @@ def test_a_copy_is_called_by_its_own_name_and_goes_when_the_process_is_ended(tmp
     copy = Path(process.stdout.readline().strip())
     assert copy.exists()
     process.terminate()
-    assert process.wait(20) == 143
+    assert process.wait(60) == 143
     process.stdout.close()
     assert not copy.parent.exists()
     assert json.loads(run("-", "--json", stdin=text).stdout)["refused_examples"][0].startswith("stdin:2: ")

@@ -221,7 +221,7 @@ def test_who_waits_for_a_long_table_says_that_it_lives(tmp_path: Path) -> None:
 
     class Slow(WatchedNetworks):
         def _take(self) -> None:
-            assert reads.wait(10)
+            assert reads.wait(60)
             super()._take()
 
     def beat() -> None:
@@ -280,7 +280,7 @@ def test_a_scan_looks_addresses_up_and_says_what_it_could_not_use(tmp_path: Path
     assert "--networks FILE" in missing.remedy
 
 
-def until(watched: WatchedNetworks, systems: list[int], seconds: float = 10.0) -> None:
+def until(watched: WatchedNetworks, systems: list[int], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while watched.table is None or watched.table.systems(["80.1.1.1"]).tolist() != systems:
         assert time.monotonic() < end

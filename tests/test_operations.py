@@ -267,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def watched(terms: str) -> Iterator[tuple[Upstream, Running]]:
     up = Upstream()
-    threading.Thread(target=up.serve_forever, daemon=True).start()
+    threading.Thread(target=up.serve_forever, args=(0.02,), daemon=True).start()
     try:
         with gateway(f"http://127.0.0.1:{up.server_port}", "version = 1\n" + terms, recorder=False) as g:
             yield up, g

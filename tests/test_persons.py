@@ -11,8 +11,7 @@ from click.testing import Result
 from sqlalchemy import select, text
 from typer.testing import CliRunner
 
-import postgres_server
-from cases_world import campaign, names
+from cases_world import campaign, names, url_of
 from cases_world import result as small_result
 from console_world import COOKIE, NOW, PASSWORD, Visitor, World, world
 from stillwatch.cases import CaseError, CaseState, SecondPersonNeeded, Verdict, handling
@@ -392,13 +391,10 @@ def test_who_has_left_is_forgotten_once_nobody_can_appeal(tmp_path: Path, engine
 
 @contextmanager
 def at_engine(tmp_path: Path, engine: str) -> Iterator[World]:
-    with postgres_server.running() as server:
-        if engine == "postgres" and server is None:
-            pytest.skip(postgres_server.WHY_NOT)
-        url = postgres_server.new_database(server) if engine == "postgres" and server else None
-        made = world(tmp_path, small_result(campaign("a", names(0, 4))), url)
-        yield made
-        made.close()
+    url = url_of("postgres", tmp_path) if engine == "postgres" else None
+    made = world(tmp_path, small_result(campaign("a", names(0, 4))), url)
+    yield made
+    made.close()
 
 
 def put_plain(store: Store, name: str, address: str) -> None:
@@ -434,28 +430,25 @@ def _older(store: Store) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 def test_an_older_database_knows_its_persons(tmp_path: Path, engine: str) -> None:
-    with postgres_server.running() as server:
-        if engine == "postgres" and server is None:
-            pytest.skip(postgres_server.WHY_NOT)
-        url = postgres_server.new_database(server) if engine == "postgres" and server else None
-        made = world(tmp_path, small_result(campaign("a", names(0, 4))), url)
-        people.set_address(made.store, "paul", "paul@corp.example", NOW)
-        identities.bind(made.store, "x.y", UserRole.READER, BoundIdentity(ISSUER, "s-1"), **BY)
-        people.set_address(made.store, "x.y", "Paul@corp.example", NOW)
-        people.set_address(made.store, "x.y", "", NOW)
-        with made.store.writing(NOW) as tx:
-            remember(tx, "ben", IdentityMark.ADDRESS, "b@corp.example")
-        _older(made.store)
-        people.set_address(made.store, "x.y", "Paul@corp.example", NOW)
-        _older(made.store)
-        people.prepare(made.store)
-        with made.store.reading() as db:
-            persons = Persons.read(db)
-        assert persons.why_one("paul", "x.y", NOW)
-        people.add(made.store, "x.y", UserRole.READER, PASSWORD, **BY)
-        with made.store.writing(NOW) as tx:
-            remember(tx, "x.z", IdentityMark.IDENTITY, f"{ISSUER}\0s-1")
-        link(made.store, ["x.z", "pia"], True, **BY, **WHY)
-        with made.store.reading() as db:
-            assert Persons.read(db).why_one("x.y", "pia", NOW)
-        made.store.close()
+    url = url_of("postgres", tmp_path) if engine == "postgres" else None
+    made = world(tmp_path, small_result(campaign("a", names(0, 4))), url)
+    people.set_address(made.store, "paul", "paul@corp.example", NOW)
+    identities.bind(made.store, "x.y", UserRole.READER, BoundIdentity(ISSUER, "s-1"), **BY)
+    people.set_address(made.store, "x.y", "Paul@corp.example", NOW)
+    people.set_address(made.store, "x.y", "", NOW)
+    with made.store.writing(NOW) as tx:
+        remember(tx, "ben", IdentityMark.ADDRESS, "b@corp.example")
+    _older(made.store)
+    people.set_address(made.store, "x.y", "Paul@corp.example", NOW)
+    _older(made.store)
+    people.prepare(made.store)
+    with made.store.reading() as db:
+        persons = Persons.read(db)
+    assert persons.why_one("paul", "x.y", NOW)
+    people.add(made.store, "x.y", UserRole.READER, PASSWORD, **BY)
+    with made.store.writing(NOW) as tx:
+        remember(tx, "x.z", IdentityMark.IDENTITY, f"{ISSUER}\0s-1")
+    link(made.store, ["x.z", "pia"], True, **BY, **WHY)
+    with made.store.reading() as db:
+        assert Persons.read(db).why_one("x.y", "pia", NOW)
+    made.store.close()

@@ -616,7 +616,7 @@ class Api(BaseHTTPRequestHandler):
 def api() -> Iterator[str]:
     Api.seen, Api.said = [], 0
     with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/v1"
         server.shutdown()

@@ -191,7 +191,7 @@ class Logprobs(BaseHTTPRequestHandler):
 @pytest.fixture
 def weighing() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Logprobs) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/v1"
         server.shutdown()

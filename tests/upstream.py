@@ -250,7 +250,7 @@ class Upstream:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    def wait_seen(self, count: int, limit_s: float = 20.0) -> list[Seen]:
+    def wait_seen(self, count: int, limit_s: float = 60.0) -> list[Seen]:
         """Return all recorded requests, once `count` are there and have ended. Raises: TimeoutError."""
         until = time.monotonic() + limit_s
         while time.monotonic() < until:
@@ -346,7 +346,7 @@ class Upstream:
 
         self._thread = threading.Thread(target=uvloop.run, args=(main(),), daemon=True)
         self._thread.start()
-        assert ready.wait(10), "the upstream did not start"
+        assert ready.wait(60), "the upstream did not start"
         return self
 
     def __exit__(self, *_: object) -> None:

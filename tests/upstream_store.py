@@ -302,7 +302,7 @@ def storing() -> Iterator[Store]:
     handler = type("Bound", (Handler,), {"store": store})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         store.url = f"http://127.0.0.1:{server.server_port}"
         yield store
         server.shutdown()
