@@ -185,10 +185,30 @@ def test_nobody_reaches_what_another_made_at_other_apis_and_everybody_his_own(wo
         {"from_checkpoint": "ft-1a:3"},  # Together: continues to train another account's weights
         {"input": [{"type": "document", "uri": "files/7"}]},
         {"tools": [{"type": "collections_search", "collection_ids": ["u-1"]}]},
+        {"previousInteractionId": "v1_abc"},  # Google reads each name in both ways
+        {"containerId": "c-1"},
+        {"characters": [{"id": "char_1"}]},
+        {"name": "mine", "consent": "cons_1"},
     ],
 )  # fmt: skip
 def test_what_nobody_made_here_is_nobodys_in_every_field_that_uses_it(body: dict[str, Any]) -> None:
     assert in_value(body)[0].owned
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"agent": "agent_1"},
+        {"agent": "agents/agent_1"},
+        {"environment": "agent_1"},
+        {"session_id": "agent_1"},
+        {"content": [{"type": "document", "document_id": "agent_1"}]},
+        {"characters": ["agent_1"]},
+    ],
+)  # fmt: skip
+def test_what_may_be_public_is_looked_up_too(body: dict[str, Any]) -> None:
+    found = in_value(body)[0]
+    assert (found.named, found.owned) == (("agent_1",), ())
 
 
 @pytest.mark.parametrize("name", [" file-1", "file-1\n", "files/file-1", "/file-1"])

@@ -1,6 +1,7 @@
 """A clock that jumps: back, ahead, to 2099 and back. Serving continues, and each exchange is a row."""
 
 import mmap
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from gateway_world import gateway, until
 from stillwatch.gateway.control.actions import act
 from stillwatch.gateway.control.state import ControlState
+from stillwatch.gateway.histograms import DURATION, text_of_all
 from stillwatch.terms import EnforcementStatus, Step
 from upstream import Upstream
 
@@ -55,3 +57,29 @@ def test_a_clock_that_steps_costs_nobody_an_answer_and_no_row(tmp_path: Path) ->
         assert told_us == set(steps_us)  # times as recorded; the order comes from the sequence
         assert all(row["latency_ms"] >= 0 for row in rows if row["latency_ms"] is not None)
         assert g.counters()["uncaptured"] == 0
+
+
+@pytest.mark.slow
+def test_a_step_of_the_clock_during_an_answer_changes_no_duration(tmp_path: Path) -> None:
+    """Once, a step ahead made answers of a day: in rows, in metrics and in what `retry-after` promised."""
+    clock_file = tmp_path / "clock"
+    clock_file.write_bytes((time.time_ns() // 1000).to_bytes(8, "little"))
+    with open(clock_file, "r+b") as file:
+        clock = memoryview(mmap.mmap(file.fileno(), 8)).cast("q")
+    with Upstream() as up, gateway(up.url, start=False) as g:
+        worker = [sys.executable, str(Path(__file__).parent / "clocked_worker.py"), str(g.folder.path), "0"]
+        g.processes["worker-0"] = subprocess.Popen([*worker, str(clock_file)])
+        until(g.listens, what="the worker")
+        g.start("recorder")
+        body = {"model": "mira", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+        headers = g.auth | {"x-tokens": "4", "x-fault": "slow=0.1"}
+        for step_us in (DAY_US, -DAY_US // 2):
+            with httpx.stream("POST", g.url + "/v1/chat/completions", json=body, headers=headers) as reply:
+                clock[0] += step_us
+                assert reply.status_code == 200
+                reply.read()
+        rows = g.settle()
+        assert all(50 < row["latency_ms"] < 30_000 for row in rows)
+        sums = re.findall(rf"{DURATION}_sum\S* (\S+)", text_of_all(g.folder.run))
+        assert len(sums) == 1
+        assert 0.1 < float(sums[0]) < 60

@@ -173,6 +173,44 @@ def test_a_worker_waits_once_for_the_owners_and_then_serves_on() -> None:
             assert set(owners.owners(made).values()) == {"acct_test"}
 
 
+def test_who_made_what_outlives_a_killed_worker_while_the_owners_cannot_be_written() -> None:
+    """A client that was told of an object once lost it for good, if its worker was killed meanwhile."""
+    answers = iter(f"resp_{number:08d}" for number in range(100))
+    with (
+        scripted(lambda _: {"id": next(answers), "object": "response", "model": "mira", "output": []}) as up,
+        gateway(up.url, recorder=False) as g,
+    ):
+        other = {"authorization": f"Bearer {g.issue('acct_other')}"}
+
+        def make() -> str:
+            body = {"model": "mira", "input": "hello"}
+            return str(request(g.port, "POST", "/v1/responses", body, g.auth).json()["id"])
+
+        def seen(name: str) -> tuple[int, int]:
+            reads = [
+                request(g.port, "GET", f"/v1/responses/{name}", headers=by).status for by in (g.auth, other)
+            ]
+            return reads[0], reads[1]
+
+        make()
+        with hold_file(g.folder.objects):
+            made = [make() for _ in range(5)]
+            g.stop("worker-0", signal.SIGKILL)
+            g.start("worker-0")
+            assert {seen(name) for name in made} == {(200, 404)}
+            made.append(make())
+            g.stop("worker-0")  # in order: it cannot write them either
+        g.start("worker-1")  # of another number, as after a hand-over
+        until(lambda: owned_by(g.folder, made) == {"acct_test"}, what="all are written")
+        assert {seen(name) for name in made} == {(200, 404)}
+
+
+def owned_by(folder: Folder, names: list[str]) -> set[str | None]:
+    with Owners(folder.objects) as owners:
+        known = owners.owners(names)
+        return {known.get(name) for name in names}
+
+
 def test_a_gateway_whose_file_is_held_keeps_the_turn_from_nobody(tmp_path: Path, url: str) -> None:
     """It once held the fleet's turn for 5 s per try, and others' revocations were refused after 3 s."""
     a = fleet_folder(tmp_path / "a")

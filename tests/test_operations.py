@@ -128,6 +128,9 @@ def test_what_generates_is_known_however_it_is_written(target: str) -> None:
         ("POST", "/api/copy", "administers"),
         ("DELETE", "/api/delete", "administers"),
         ("GET", "/api/v1/key", "administers"),
+        ("GET", "/v1/balance", "administers"),  # of the payer, for all accounts together
+        ("GET", "/v1/invoices/7", "administers"),
+        ("GET", "/v1/rate_limits", "administers"),
         ("GET", "/v1/organization./users", "administers"),
         ("GET", "/v1/organization%20/users", "administers"),
         ("GET", "/v1/projects/p/roles", "administers"),

@@ -54,6 +54,12 @@ def now_us() -> int:
     return time.time_ns() // 1000 if hand is None else int(hand[0])
 
 
+def running_us() -> int:
+    """Return a time from which durations are measured: no change of the machine's clock affects it."""
+    hand = _hand()
+    return time.monotonic_ns() // 1000 if hand is None else int(hand[0])
+
+
 def writes_asked() -> int | None:
     """Return how many writes a range has requested of the recorder; None: it keeps its own schedule."""
     hand = _hand()

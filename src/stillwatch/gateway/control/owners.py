@@ -6,6 +6,7 @@ reassign it. Workers and the command line write at the same time, under SQLite's
 
 Writes do not wait for the disk, but come before the client learns the name: a killed process loses nothing, a
 power cut may lose the last moments. Objects whose entry is lost are inaccessible until they are assigned.
+While the file cannot be written, a worker keeps its entries in `unwritten_owners`.
 """
 
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from stillwatch.errors import StillwatchError
+from stillwatch.gateway.control.unwritten_owners import Unwritten, UnwrittenOwners
 from stillwatch.sqlite_file import create, use_wal
 from stillwatch.units import DAY_US
 
@@ -86,12 +88,21 @@ class Object:
 
 
 class Owners:
-    """The owners of objects, for all workers and across restarts. `path` None: nothing is owned."""
+    """The owners of objects, for all workers and across restarts. `path` None: nothing is owned.
 
-    def __init__(self, path: Path | None) -> None:
+    unwritten: a worker's file for what cannot be written to `path` now.
+    """
+
+    def __init__(self, path: Path | None, unwritten: Path | None = None) -> None:
         self.path = path
         self._db: sqlite3.Connection | None = None
         self._waiting: dict[str, tuple[str, str, int]] = {}
+        self._unwritten: UnwrittenOwners | None = None
+        if unwritten is not None:
+            with suppress(OSError):  # it cannot be created: only a kill loses what waits in memory
+                self._unwritten = UnwrittenOwners(unwritten)
+                self._wait_for(self._unwritten.lines())
+                self.take_over()
         self._again_s = 0.0  # monotonic; 0: the last write succeeded
         self._added = 0
         self._since_tidy: set[str] = set()
@@ -108,6 +119,9 @@ class Owners:
         if self._db is not None:
             self._db.close()
             self._db = None
+        if self._unwritten is not None:
+            self._unwritten.close()
+            self._unwritten = None
 
     def owners(self, names: Iterable[str]) -> dict[str, str]:
         """Return the owners of names; names without one are omitted. Raises: OwnersError."""
@@ -169,10 +183,14 @@ class Owners:
             with suppress(OwnersError):
                 for name in self.owners(kinds):
                     del kinds[name]
+        new = []
         for name, kind in kinds.items():
-            if len(self._waiting) < MOST_WAITING:
-                self._waiting.setdefault(name, (account, kind, now_us))
-        self.write_waiting()
+            if name not in self._waiting and len(self._waiting) < MOST_WAITING:
+                self._waiting[name] = (account, kind, now_us)
+                new.append(name)
+        if self.write_waiting() and new and self._unwritten is not None:
+            with suppress(OSError):  # only a kill loses what stays in memory
+                self._unwritten.add(Unwritten(name, account, kinds[name], now_us) for name in new)
 
     def write_waiting(self) -> int:
         """Write waiting entries; return how many still wait. Also call it each second."""
@@ -181,6 +199,16 @@ class Owners:
             with suppress(OwnersError), self._wait_once():
                 self._write_all()
         return len(self._waiting)
+
+    def take_over(self) -> None:
+        """Write what ended workers could not write."""
+        if self._unwritten is not None:
+            with suppress(OSError):  # tried again later
+                self._wait_for(self._unwritten.take_over())
+
+    def _wait_for(self, left: Iterable[Unwritten]) -> None:
+        for name, account, kind, made_us in left:
+            self._waiting.setdefault(name, (account, kind, made_us))
 
     @contextmanager
     def _wait_once(self) -> Iterator[None]:
@@ -216,6 +244,8 @@ class Owners:
         now_us = max(row[3] for row in rows)
         self._since_tidy.update(row[1] for row in rows)
         self._waiting.clear()
+        if self._unwritten is not None:
+            self._unwritten.clear()
         self._added += len(rows)
         if self._added >= TIDY:
             self._added = 0

@@ -112,7 +112,7 @@ class Exchange:
 
     def __init__(self, gate: Gate, client: Client, request: Request) -> None:
         self.gate, self.client, self.request = gate, client, request
-        self.began_us = gate.now_us()
+        self.began_us, self._running_us = gate.now_us(), gate.running_us()
         match = gate.operations.find(request.method, request.target)
         self.operation, self.does = (match.line.name, match.line.does) if match else ("other", "unknown")
         self._kept: list[bytes] = []  # of the reply, if it is kept or sketched
@@ -173,7 +173,11 @@ class Exchange:
 
     def _may_become_known(self) -> bool:
         """Return whether another gateway may just have created an object without having reported it."""
-        return bool(self.gate.gateway) and self.gate.now_us() - self.began_us < OWNER_WAIT_US
+        return bool(self.gate.gateway) and self._took_us() < OWNER_WAIT_US
+
+    def _took_us(self) -> int:
+        """Return the time since the request came, whatever the machine's clock did meanwhile."""
+        return self.gate.running_us() - self._running_us
 
     def _read(self) -> None:
         request, who = self.request, self.caller
@@ -613,7 +617,7 @@ class Exchange:
         if type(body) is Whole:
             length = length if body.length is None else body.length
         elif type(body) is Events:
-            self._observe(FIRST_TOKEN, self.gate.now_us())
+            self._observe(FIRST_TOKEN, self._took_us())
         if self.strip and type(body) in (Events, Lines):
             length = None
         head = client.head(self.status, self._reason, self._headers, length)
@@ -677,23 +681,23 @@ class Exchange:
         if gate.held_replies.total:
             gate.held_replies.drop(self)
         gate.counters[_IN_FLIGHT] -= 1
-        now, charge = gate.now_us(), self._charge
+        took_us, charge = self._took_us(), self._charge
         if charge is not None:
             if charge.held:
                 charge.let_go()
             if outcome == "refused" or (outcome == "complete" and self.status // 100 != 2):
                 charge.give_back_batch()  # it did not start
         if outcome == "complete" and self.does == "generates":
-            gate.durations.append(now - self.began_us)
+            gate.durations.append(took_us)
         if outcome == "complete":
             gate.counters[_ANSWERED] += 1
-        self._observe(DURATION, now)
+        self._observe(DURATION, took_us)
         if gate.logs_requests or outcome == "upstream_error":
             self._log(outcome, rule)
         if not self.number:
             return
         entry = ExchangeOutcome(
-            now, outcome, self.status, max(0, (now - self.began_us) // 1000), self.delivered,
+            self.began_us + took_us, outcome, self.status, took_us // 1000, self.delivered,
             self._served_name or facts.served_model, facts.input_tokens,
             facts.output_tokens, facts.reasoning_tokens,
             facts.estimated, facts.finish_reason, isinstance(body, Events) or self.facts.stream, rule,
@@ -701,9 +705,8 @@ class Exchange:
         )  # fmt: skip
         gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
 
-    def _observe(self, metric: str, now: int) -> None:
-        seconds = (now - self.began_us) / 1e6
-        self.gate.histograms.observe(metric, self.operation, self.asked, self.status, seconds)
+    def _observe(self, metric: str, took_us: int) -> None:
+        self.gate.histograms.observe(metric, self.operation, self.asked, self.status, took_us / 1e6)
 
     @property
     def _exchange(self) -> str:
@@ -735,7 +738,7 @@ class Exchange:
             operation=self.operation, model=self.asked or None, served_model=facts.served_model,
             account=who.account if who else None, key_id=who.key_id or None if who else None,
             address=who.address if who else self.client.peer, stream=self.facts.stream,
-            duration_ms=max(0, (self.gate.now_us() - self.began_us) // 1000),
+            duration_ms=self._took_us() // 1000,
             input_tokens=facts.input_tokens, output_tokens=facts.output_tokens,
             request_bytes=len(self.request.body), delivered_bytes=self.delivered,
         )  # fmt: skip

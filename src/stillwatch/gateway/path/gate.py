@@ -63,6 +63,7 @@ class Gate:
     """One worker's context. `open_log` creates its writer, with the callbacks given here."""
 
     now_us = staticmethod(clock.now_us)
+    running_us = staticmethod(clock.running_us)
     owners_error: str | None = None  # why owners cannot be looked up
     _owners_failed_us = -OWNER_US
 

@@ -31,8 +31,12 @@ FIELDS = frozenset(
      "filesearchstorenames", "file_search_store_name", "file_search_store_names", "ragcorpus", "rag_corpus",
      "ragfileids", "rag_file_ids", "inputdatasetid", "input_dataset_id", "collection_id", "collection_ids",
      "knowledge_id", "knowledgebaseid", "datastore", "memory_store_id", "vault_id", "vault_ids",
-     "environment_id", "from_checkpoint", "fileid", "fileids", "vectorstoreid", "vectorstoreids")
+     "environment_id", "from_checkpoint", "fileid", "fileids", "vectorstoreid", "vectorstoreids", "consent",
+     "character_id", "character_ids")
 )  # fmt: skip
+_WITHOUT_BARS = {name.replace("_", ""): name for name in sorted(FIELDS)}  # `previousInteractionId`
+# These name an object or something public (an agent): only what is known to be another's is refused
+MAY_NAME = frozenset(("agent", "environment", "session_id", "document_id", "document_ids", "characters"))
 # In Google's batches and imports these name the source; elsewhere they are a file's own name
 FILE_NAMES = frozenset(("filename", "file_name"))
 SOURCES = frozenset(("", "inputconfig", "input_config"))  # keys of the objects in which they do
@@ -40,7 +44,9 @@ SOURCES = frozenset(("", "inputconfig", "input_config"))  # keys of the objects 
 TRAINED = frozenset(
     ("version", "adapter", "adapters", "adapter_id", "lora", "lora_id", "lora_name", "lora_path")
 )
-BY_ID = frozenset(("conversation", "container", "audio", "video", "voice"))  # keys of an object with the id
+BY_ID = frozenset(
+    ("conversation", "container", "audio", "video", "voice", "characters")
+)  # keys of an object with the id
 ITEMS = frozenset(("input", "items"))  # an element of these may be a bare reference
 _BARE = frozenset(("id", "type", "status"))
 _UNUSED = ("role", "type")  # no upstream looks an object up by these
@@ -73,7 +79,7 @@ _SPOKEN = frozenset(
      "message", "display_name", "displayname", "filename", "file_name", "url")
 )  # fmt: skip
 _HINT = re.compile(
-    rb'"id"|_ids?"|Id"|_file|conversation|container|audio|\\u00|uri"|cached_?content"|corp(?:us|ora)"|store_?names?"|fileid:|datastore"',
+    rb'"id"|_ids?"|Ids?"|"agent"|"environment"|"consent"|"characters"|_file|conversation|container|audio|\\u00|uri"|cached_?content"|corp(?:us|ora)"|store_?names?"|fileid:|datastore"',
     re.IGNORECASE,
 )
 _URL = re.compile(rb'"url"[ \t]*:[ \t]*"([^"\\]*)"', re.IGNORECASE)
@@ -135,6 +141,8 @@ class Walk:
         if not own and field in FIELDS:
             at = resource_in(value)
             self.owned[at[1] if at else value] = None
+        elif field in MAY_NAME:
+            self.named[value.strip().rpartition("/")[2]] = None
         elif _NAMED.match(value):
             bare = value.strip(" \t\r\n/")
             strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(bare)
@@ -250,7 +258,8 @@ def fold_key(key: str) -> str:
 
 
 def _field(key: str) -> str:
-    return key if key.islower() else fold_key(key)
+    folded = key if key.islower() else fold_key(key)
+    return _WITHOUT_BARS.get(folded.replace("_", ""), folded)
 
 
 _FIELDS = KnownNames(_field)
@@ -272,7 +281,7 @@ def in_value(value: object) -> tuple[References, int]:
 def in_fields(walk: Walk, fields: list[tuple[str, str]]) -> None:
     """Collect the objects that a form's or a query's fields name."""
     for name, value in fields:
-        walk.text(fold_key(_FORM_LIST.sub("", name.strip())), value.strip(), False)
+        walk.text(_field(_FORM_LIST.sub("", name.strip())), value.strip(), False)
 
 
 def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:

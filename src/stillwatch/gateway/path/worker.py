@@ -48,6 +48,7 @@ from stillwatch.units import utc_us
 
 TABLES_S = 0.1  # how soon a new key or enforcement status takes effect
 TERMS_S = 1.0
+OWNERS_S = 60.0  # between two looks for what ended workers could not write of owners
 DRAIN_S = 30.0
 DRAWS_S = 5.0  # how much longer than the clients second answers may take
 
@@ -98,7 +99,7 @@ class Worker:
             upstream_host=target.host,
             coins=self.coins,
             notes=Notes(folder.run),
-            owners=Owners(folder.objects),
+            owners=Owners(folder.objects, folder.run / f"worker-{number}.owners"),
             strangers=Strangers(),
             histograms=Histograms(folder.run / f"worker-{number}.histograms"),
             gateway=self.settings.gateway if self.settings.state else None,
@@ -120,6 +121,7 @@ class Worker:
         for name in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(name, self._stop)
         self._second()
+        self.loop.call_later(OWNERS_S, self._owners)
         await self._stopped
         door.close()
         await drain_clients(self.gate, DRAIN_S)
@@ -165,6 +167,10 @@ class Worker:
         self.coins.poll(self.gate.terms.coin)
         self.gate.histograms.flush()
         self._beat()
+
+    def _owners(self) -> None:
+        self.loop.call_later(OWNERS_S, self._owners)
+        self.gate.owners.take_over()
 
     def _sweep(self, at_s: float) -> None:
         sweep_clients(self.gate, at_s)
