@@ -334,7 +334,9 @@ def test_a_mixed_salvo_passes_an_allowance_by_one_answer_at_most(
     place = places.index(account)
 
     def use_up() -> None:
-        while (status := attacker.whole(rng, {"model": "mira", "messages": [], "max_tokens": LONGEST})) == 200:
+        while (
+            status := attacker.whole(rng, {"model": "mira", "messages": [], "max_tokens": LONGEST})
+        ) == 200:
             pass
         assert status == 429
 
