@@ -69,7 +69,7 @@ def test_check_names_every_problem(file: Path) -> None:
     good = typed("check", file)
     assert good.exit_code == 0
     assert good.stdout.splitlines() == [
-        f"warning: {file}:3: models.aliases.team-fast: 'team-fast' is refused all the same (ban:deepseek): "
+        f"warning: {file}:3: models.aliases.team-fast: 'team-fast' is refused nevertheless (ban:deepseek): "
         "'deepseek/deepseek-chat' is of the banned family deepseek.",
         f"{file}: version 7, 1 ban, 0 exceptions, 0 permissions, 1 ladder rule, 5 tests",
     ]
@@ -82,7 +82,7 @@ def test_check_names_every_problem(file: Path) -> None:
     content = json.loads(as_json.stdout)
     assert (content["version"], len(content["problems"]), content["warnings"]) == (None, 2, [])
     missing = typed("check", file.with_name("none.toml"))
-    assert (missing.exit_code, "no such file" in missing.stdout) == (2, True)
+    assert (missing.exit_code, "does not exist" in missing.stdout) == (2, True)
 
 
 def test_the_tests_in_the_file_pass(file: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_failing_test_says_why_and_is_exit_code_1(file: Path) -> None:
     assert done.stdout.splitlines()[-4:] == [
         f"{file}:6: expected the rule ban:qwen, got ban:deepseek",
         f"{file}:10: expected gpt-4o as the upstream's model, got deepseek/deepseek-chat",
-        f"{file}:14: expected allow, got limit by standing.throttle",
+        f"{file}:14: expected allow, got limit from standing.throttle",
         "2 of 5 passed",
     ]
     content = json.loads(typed("test", file, "--json").stdout)

@@ -48,7 +48,7 @@ def test_everybody_has_the_usual_and_who_used_more_has_more(tmp_path: Path) -> N
     assert limits.output_tokens_per_day == busiest[98]  # the 98th percentile, rounded up
     assert limits.slides
     assert limits.accounts['big "one"']["output_tokens_per_day"] == 740  # 2.5 times the others' limit
-    assert "# its own days say 20_000: write that if you vouch for it" in told
+    assert "# its history supports 20_000: write that if you vouch for the account" in told
     assert "1 would need" in errors
     assert limits.accounts["a60"]["output_tokens_per_day"] == 2 * 2 * 110
     assert "a10" not in limits.accounts

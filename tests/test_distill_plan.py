@@ -84,7 +84,7 @@ def test_a_plan_written_is_the_plan_read(
         ("[collect]\nconcurrency = 100000", "1 to 1,024"),
         (
             "[collect]\ntemperature = nan",
-            r":2: collect\.temperature: nan is not finite; give a number",
+            r":2: collect\.temperature: nan is not finite; give a finite number",
         ),
         ("collect = 3", ":1: collect: 3 is a whole number; give a table"),
         ("[collect.extra]\nmodel = 1", r":2: collect\.extra\.model: has a place of its own"),
@@ -114,7 +114,7 @@ def test_a_wrong_plan_is_refused_with_its_key(tmp_path: Path, content: str, word
 
 def test_names_that_are_none(tmp_path: Path) -> None:
     for changes in ({"folder": "a\x00b"}, {"prompts.file": "\x00"}, {"teacher.i_may": "\udcff because"}):
-        with pytest.raises(PlanError, match=r"no name of a file|no text in UTF-8"):
+        with pytest.raises(PlanError, match=r"no name of a file|text that is not valid UTF-8"):
             load(None, changes)
 
 

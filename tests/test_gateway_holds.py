@@ -192,7 +192,7 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
         # dropped: served within a second
         with ControlState(found.g.folder.state, found.g.folder.secret()) as state:
             follow(state, loads(terms), [], {}, now_us=int(found.hand[0]), tell=lambda _: None)
-            assert [one.why_ended for one in all_held(state)] == ["it is no candidate any more"]
+            assert [one.why_ended for one in all_held(state)] == ["it is no longer a candidate"]
             until(lambda: found.ask(theirs + 1, other, "?") is None, what="the end of the holds")
             told = [e.what for e in state.events()]
             assert {"holds begun", "holds ended"} <= set(told)
@@ -310,7 +310,7 @@ def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:
         # it disappears and returns: it is not held a second time, and its accounts rest
         hand_over(folder)
         found.step(NOW + 3 * SECOND_US)
-        assert all_held(state)[0].why_ended == "it is no candidate any more"
+        assert all_held(state)[0].why_ended == "it is no longer a candidate"
         assert load_tables(folder.state).holds == {}
         hand_over(folder, finding("sw-1", names("a")), finding("sw-3", names("a", 9)))
         found.step(NOW + 4 * SECOND_US)
@@ -339,7 +339,7 @@ def test_holds_of_a_lead_go_on_while_it_grows_and_becomes_a_finding(folder: Fold
         assert tuple(load_tables(folder.state).holds) == one.schedule.accounts
         hand_over(folder, leads=(lead("lead-7", names("a", 7)),))
         found.step(NOW + 20 * SECOND_US)
-        assert [h.why_ended for h in all_held(state)] == ["it is no candidate any more"]
+        assert [h.why_ended for h in all_held(state)] == ["it is no longer a candidate"]
 
 
 def test_holds_of_a_group_whose_work_moves_are_drawn_more_often(folder: Folder) -> None:
@@ -394,7 +394,7 @@ def test_holds_that_are_undecided_after_their_days_go_on_and_end_once_decided(fo
         assert not found.errors
         hand_over(folder, leads=(told,))
         found.step(week_us + 2 * DAY_US)
-        assert [h.why_ended for h in all_held(state)] == ["its days are over"]
+        assert [h.why_ended for h in all_held(state)] == ["its last day has passed"]
 
 
 def test_a_lead_whose_content_turns_out_to_be_of_many_people_is_let_go(folder: Folder) -> None:
@@ -403,7 +403,7 @@ def test_a_lead_whose_content_turns_out_to_be_of_many_people_is_let_go(folder: F
         found.step(NOW)
         hand_over(folder, leads=(lead("lead-1", names("a"), "many"),))
         found.step(NOW + SECOND_US)
-        assert [h.why_ended for h in all_held(state)] == ["it is no candidate any more"]
+        assert [h.why_ended for h in all_held(state)] == ["it is no longer a candidate"]
         assert load_tables(folder.state).holds == {}
 
 
@@ -413,7 +413,7 @@ def test_new_terms_and_the_last_day_end_what_runs(folder: Folder) -> None:
         found.step(NOW)
         first, second = all_held(state)
         found.step(first.schedule.end_us)
-        assert {one.why_ended for one in all_held(state)} == {"its days are over"}
+        assert {one.why_ended for one in all_held(state)} == {"its last day has passed"}
         assert all_held(state)[0].schedule.blocks(NOW * 2) == first.schedule.blocks(NOW * 2)
         assert second.schedule.candidate == "sw-2"
     with ControlState(folder.state, folder.secret()) as state:
@@ -423,7 +423,7 @@ def test_new_terms_and_the_last_day_end_what_runs(folder: Folder) -> None:
         for text in ("version = 2\n[holds]\nmode = 'dry_run'", ON + "block_minutes = 30\n"):
             leads = [HoldCandidate("sw-9", 0.1, names("c"))]
             follow(state, loads(text), leads, {}, now_us=NOW + 5, tell=lambda _: None)
-        assert all_held(state)[-1].why_ended == 'the terms say mode = "dry_run"'
+        assert all_held(state)[-1].why_ended == 'the terms have mode = "dry_run"'
         assert all_held(state)[-1].schedule.end_us == NOW + 5
         end(state, all_held(state)[-1].number, "again", now_us=NOW + 9)
         assert all_held(state)[-1].schedule.end_us == NOW + 5  # it had ended
@@ -505,7 +505,7 @@ def test_what_an_earlier_draw_held_is_let_go_and_stays_to_be_read(folder: Folder
         for number, step in enumerate(MIGRATIONS[:2], 1):
             step(db)
             db.execute(f"PRAGMA user_version = {number}")
-        for number, ended in ((1, "its days are over"), (2, None)):
+        for number, ended in ((1, "its last day has passed"), (2, None)):
             row = (number, f"sw-{number}", '["a", "b"]', NOW, 7, 15, 8, b"k" * 32, NOW, ended, 1)
             columns = "number, candidate, accounts, start_us, days, block_minutes, blocks_per_window, key"
             db.execute(
@@ -522,4 +522,4 @@ def test_what_an_earlier_draw_held_is_let_go_and_stays_to_be_read(folder: Folder
         assert len(all_held(state)) == 1
     with sqlite3.connect(folder.state) as db:
         kept = db.execute("SELECT number, why_ended FROM holds ORDER BY number").fetchall()
-    assert kept == [(1, "its days are over"), (2, "a newer version draws otherwise")]
+    assert kept == [(1, "its last day has passed"), (2, "a newer version draws otherwise")]

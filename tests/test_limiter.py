@@ -226,7 +226,7 @@ def test_a_set_is_used_up_alone() -> None:
             )
             codes.append(status)
             if status == 429:
-                assert "of these models" in said["error"]["message"]
+                assert "for these models" in said["error"]["message"]
         assert codes == [200, 429, 429, 200]
 
 

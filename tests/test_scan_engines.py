@@ -48,7 +48,7 @@ def test_an_engine_that_is_not_there_is_said_first(tmp_path: Path) -> None:
         app, ["scan", str(missing), "--engine", "oracle", "--out", str(tmp_path / "report")]
     )
     assert done.exit_code == 2
-    assert "there is no engine 'oracle'; there are: clickhouse, duckdb, spark" in done.output
+    assert "there is no engine 'oracle'; available: clickhouse, duckdb, spark" in done.output
     assert "no-such-log" not in done.output
 
 

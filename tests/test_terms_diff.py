@@ -44,7 +44,7 @@ BAN = "[[ban]]\nfamily = 'deepseek'\n"
             "stricter",
             "requests per minute of everybody: 600 becomes 60",
         ),
-        ("", "limits.logprobs = false", "stricter", "log-probabilities are no longer given to everybody"),
+        ("", "limits.logprobs = false", "stricter", "everybody may no longer request log-probabilities"),
         (
             "[limits]\nmax_n = 2",
             "[limits]\nmax_n = 2\n[limits.org.lab]\nmax_n = 'none'",
@@ -59,18 +59,23 @@ BAN = "[[ban]]\nfamily = 'deepseek'\n"
         ),
         ("", "models.allow = ['a']", "stricter", "only listed models may be used"),
         ("models.allow = ['a']", "models.allow = ['a', 'b']", "looser", "b joins the list"),
-        ("", "models.aliases.fast = 'gpt-4o'", "other", "fast stands for gpt-4o instead of itself"),
-        ("", "models.fallbacks.fast = ['a', 'b']", "other", "instead of fast a or b may answer"),
+        ("", "models.aliases.fast = 'gpt-4o'", "other", "fast is an alias of gpt-4o instead of itself"),
+        ("", "models.fallbacks.fast = ['a', 'b']", "other", "the fallback of fast is a or b"),
         (
             "",
             "models.default = 'a'",
             "other",
-            "a request that names no model is taken to mean a instead of nothing",
+            "the model of a request that names none is taken to be a instead of nothing",
         ),
         ("", BAN, "stricter", "deepseek is banned"),
         (BAN, BAN + "mode = 'prohibit'", "looser", "deepseek is only warned of"),
         (BAN, BAN + "includes.merged = false", "looser", "the ban on deepseek no longer covers merges"),
-        (BAN, BAN + "includes.distilled = 'deny'", "stricter", "students of deepseek: warn becomes deny"),
+        (
+            BAN,
+            BAN + "includes.distilled = 'deny'",
+            "stricter",
+            "models trained on answers of deepseek: warn becomes deny",
+        ),
         (BAN, BAN + "hosts = ['a.example']", "stricter", "a.example is banned with deepseek"),
         (BAN, BAN + "message = 'No.'", "other", "clients read: 'No.'"),
         (
@@ -83,7 +88,7 @@ BAN = "[[ban]]\nfamily = 'deepseek'\n"
             BAN + EXCEPTION + "2027-03-01",
             BAN + EXCEPTION + "2027-02-01T06:00:00Z",
             "stricter",
-            "the exception of the organisation lab for the family deepseek holds "
+            "the exception of the organisation lab for the family deepseek is valid "
             "until 2027-02-01T06:00Z, not through 2027-03-01",
         ),
         (
@@ -100,11 +105,11 @@ BAN = "[[ban]]\nfamily = 'deepseek'\n"
             "stricter",
             "steps on group findings are taken without a person",
         ),
-        ("", "[ladder]\ndry_run = true", "looser", "steps are only named, not taken"),
+        ("", "[ladder]\ndry_run = true", "looser", "steps are only recorded, not taken"),
         ("", "[ladder.messages]\nblock = 'No.'", "other", "clients read: 'No.'"),
         ("", "identity.keys = 'upstream'", "other", "keys issued becomes upstream"),
         ("", "[limits.address]\nconnections = 9", "other", "connections 1000 becomes 9"),
-        ("", "owner = 'Example'", "other", "the owner '' becomes 'Example'"),
+        ("", "owner = 'Example'", "other", "owner '' becomes 'Example'"),
     ],
 )
 def test_one_change_in_both_directions(before: str, after: str, direction: str, said: str) -> None:
@@ -132,9 +137,9 @@ def test_comments_and_order_do_not_count() -> None:
 
 def test_a_version_that_will_not_be_taken() -> None:
     texts = [change.text for change in difference(Terms(version=3), Terms(version=2), NOW_US)]
-    assert texts == ["version 3 becomes 2", "version 2 will not be taken where 3 is in force"]
+    assert texts == ["version 3 becomes 2", "version 2 is refused where 3 is in force"]
     same = difference(Terms(version=3), Terms(version=3, owner="x"), NOW_US)
-    assert same[0].text == "version 3 will not be taken where 3 is in force"
+    assert same[0].text == "version 3 is refused where 3 is in force"
     assert difference(Terms(version=3), Terms(version=3), NOW_US) == ()
 
 
@@ -142,10 +147,10 @@ def test_what_ends_soon() -> None:
     terms = loads(f"version = 1\n{BAN}{EXCEPTION}2026-12-05")
     soon = difference(terms, terms, NOW_US)
     assert [change.text for change in soon] == [
-        "the exception of the organisation lab for the family deepseek holds through 2026-12-05"
+        "the exception of the organisation lab for the family deepseek is valid through 2026-12-05"
     ]
     (ended,) = difference(terms, terms, NOW_US + 10**13)
-    assert ended.text == "the exception of the organisation lab for the family deepseek has ended"
+    assert ended.text == "the exception of the organisation lab for the family deepseek has expired"
 
 
 BANS = st.lists(

@@ -39,7 +39,7 @@ def test_mode_act_does_not_reach_groups_without_the_owner_s_explicit_word(step: 
     text += f"step = '{step.name.lower()}'"
     assert steps(loads(text).ladder) == [(step, False)]
     (only,) = proposals(loads(text).ladder, FOUND, ALARM_US, KEY)
-    assert "a group finding alone is no reason to act" in only.why
+    assert "a group finding alone is only proposed" in only.why
     assert steps(loads(text).ladder, LONE) == [(step, True)]
     willing = text.replace("[ladder]", "[ladder]\nact_on_group_findings = true")
     assert steps(loads(willing).ladder) == [(step, True)]
@@ -70,7 +70,7 @@ def test_a_step_that_hits_many_or_is_only_rehearsed_is_proposed() -> None:
     (_, block) = proposals(ladder, FOUND, ALARM_US, KEY)
     assert block.why == (
         "rule block: p = 1e-05, 500 exchanges, 100,000 output tokens, 0 s after the alarm; "
-        "only proposed: it hits 10 accounts, more than max_accounts = 9"
+        "only proposed: it affects 10 accounts, more than max_accounts = 9"
     )
     assert steps(replace(ladder, max_accounts=10)) == [(Step.BLOCK, True)]
     assert steps(replace(ladder, dry_run=True)) == [(Step.BLOCK, False)]

@@ -146,24 +146,23 @@ expires = 2026-01-01T10:00:00
         "7: limits.max_n: true is a boolean; give a whole number from 1 to 1,000,000,000,000,000",
         '10: models.unknown: \'ask\' is not known; give "allow" or "deny"',
         "13: models.allow: 3 is a whole number; give a name in quotes",
-        "14: models.allow: 'x' stands here twice; leave one out",
+        "14: models.allow: 'x' appears twice; remove one",
         '17: ban: `family` is missing; name the family, as in family = "deepseek"',
         "18: ban.famly: unknown key; did you mean `family`?",
         "19: exception: `approved_by` is missing; name who approved it, as in approved_by = "
         '"ciso@example.com"',
-        '19: exception: `reason` is missing; say why, as in reason = "security testing"',
-        "22: exception.expires: 2026-01-01T10:00:00 has no zone; give a day, as in 2027-01-31, or a "
-        "time with "
-        "zone, as in 2027-01-31T12:00:00Z (without quotes)",
+        '19: exception: `reason` is missing; give the reason, as in reason = "security testing"',
+        "22: exception.expires: 2026-01-01T10:00:00 has no time zone; give a day, as in 2027-01-31, or a "
+        "time with a zone, as in 2027-01-31T12:00:00Z (without quotes)",
     ]
     # Errors between entries are reported as soon as each entry is right.
     between = "version = 1\n[models.aliases]\na = 'b'\nb = 'a'\nc = 'b'\n[[ban]]\nfamily = 'deepsek'\n"
     assert problems(between) == [
         "3: models.aliases.a: leads back to itself (a -> b -> a); name the upstream's model",
         "4: models.aliases.b: leads back to itself (b -> a -> b); name the upstream's model",
-        "7: ban.family: 'deepsek' is no family of the lineage table, so nothing would be banned; did "
+        "7: ban.family: 'deepsek' is not a family of the lineage table, so nothing would be banned; did "
         "you mean "
-        "'deepseek'? Names that the table does not know go under `models`",
+        "'deepseek'? Write model names that the table does not know under `models`",
     ]
 
 
@@ -177,13 +176,13 @@ PERMISSION = "[[permission]]\nkind = 'k'\napproved_by = 'x'\nexpires = 2027-01-0
         ("limits = 3", "2: limits: 3 is a whole number; write [limits]"),
         ("ban = {}", "2: ban: this is a table; write [[ban]]"),
         ("ban = [1]", "2: ban: 1 is a whole number; write [[ban]]"),
-        ("[ladder]\nrule = [{}]", "3: ladder.rule: `step` is missing; say what to do, as in step = "),
-        ("[identity]\nend_user_header = 'Authorization'", "cannot carry an end user"),
-        ('[identity]\nend_user_header = "x\\r\\ny"', "a name has only characters that can be seen"),
+        ("[ladder]\nrule = [{}]", "3: ladder.rule: `step` is missing; give the step, as in step = "),
+        ("[identity]\nend_user_header = 'Authorization'", "cannot name an end user"),
+        ('[identity]\nend_user_header = "x\\r\\ny"', "use printable characters only"),
         ("[identity]\ntrusted_proxies = ['10.0.0.1/8']", "has host bits set; give a network"),
-        ("[retention]\ntext_days = 31", "texts go with the sketches"),
+        ("[retention]\ntext_days = 31", "texts are deleted with their sketches"),
         ("[capture]\nmax_body_bytes = 0", "is out of range"),
-        ("[limits.account.a]", "2: limits.account.a: holds nothing"),
+        ("[limits.account.a]", "2: limits.account.a: is empty"),
         ("[limits.account.'']\nmax_n = 1", "is empty; give a name"),
         ("[limits.org.o]\nmax_n = 'lots'", '1,000,000,000,000,000, or "none"'),
         ("[ladder]\n[[ladder.rule]]\nstep = 'clear'", "'clear' is not known; give \"watch\" or"),
@@ -193,27 +192,30 @@ PERMISSION = "[[permission]]\nkind = 'k'\napproved_by = 'x'\nexpires = 2027-01-0
         ),
         ("[[ladder.rule]]\nstep = 'strip'\nmode = 'act'", "set alter_replies = true"),
         ("[models]\naliases.a = 'a'", "leads back to itself (a -> a)"),
-        ("[models]\nallow = ['--']", "neither letters nor digits"),
+        ("[models]\nallow = ['--']", "has no letters or digits"),
         (
             "[[ban]]\nfamily = 'deepseek'\n[[ban]]\nfamily = 'DeepSeek'\nmodels=['x']",
-            "bans the family as line 2",
+            "bans the same family as line 2",
         ),
-        ("[[ban]]\nfamily = 'deepseek'\nhosts = ['https://deepseek.com']", "is no host name"),
-        ("[[ban]]\nfamily = 'deepseek'\nmessage = 'no {why}'", "holds a brace"),
-        (EXCEPTION + "account = 'a'", "names neither `models` nor `family`"),
+        ("[[ban]]\nfamily = 'deepseek'\nhosts = ['https://deepseek.com']", "is not a host name"),
+        ("[[ban]]\nfamily = 'deepseek'\nmessage = 'no {why}'", "contains a brace"),
+        (EXCEPTION + "account = 'a'", "has neither `models` nor `family`"),
         (EXCEPTION + "models = ['m']", "`account` or `org` is missing"),
         (EXCEPTION + "models = ['m']\naccount = 'a'\norg = 'o'", "both `account` and `org`"),
         (
             EXCEPTION.replace("2027-01-01", "2999-01-01"),
             "2999 is out of range; give a year from 1970 to 2100",
         ),
-        (EXCEPTION.replace("2027-01-01", "'2027-01-01'"), "is no time; give a day"),
+        (EXCEPTION.replace("2027-01-01", "'2027-01-01'"), "is not a time; give a day"),
         (
             2 * (EXCEPTION + "account = 'a'\nmodels = ['m']\n"),
-            "excepts the same models for the same as line 2",
+            "excepts the same models for the same account or organisation as line 2",
         ),
-        (PERMISSION + "account = '*'", "nobody can permit everybody"),
-        (2 * (PERMISSION + "org = 'o'\n"), "7: permission: permits the same to the same as line 2"),
+        (PERMISSION + "account = '*'", "a permission cannot apply to every account"),
+        (
+            2 * (PERMISSION + "org = 'o'\n"),
+            "7: permission: permits the same kind of use to the same account or organisation as line 2",
+        ),
         ("[[test]]\nexpect = 'allow'", "`request` is missing"),
         (
             "[[test]]\nrequest = {model = 'm', colour = 'red'}\nexpect = 'allow'",
@@ -226,7 +228,7 @@ PERMISSION = "[[permission]]\nkind = 'k'\napproved_by = 'x'\nexpires = 2027-01-0
         ("x = " + "[" * 9000, "nested too deeply"),
         ("x = " + "9" * 5000, "a number that is too long"),
         ("limits = 0x" + "f" * 5000, "a number of more than 30 digits is a whole number"),
-        ("x" * 30_000 + " = 1", "a line of 30,004 characters"),
+        ("x" * 30_000 + " = 1", "the line has 30,004 characters"),
         ("x" + ".a" * 8000 + " = 1", "too many dots"),
         ("\x1b[2J = 1", "not TOML"),
     ],
@@ -255,16 +257,16 @@ def test_what_is_doubtful_is_a_warning_on_the_day() -> None:
     checked = check(text, "t", NEW_YEAR_2027_US)
     assert checked.terms is not None
     assert [sentence.split(";")[0] for sentence in checked.warnings] == [
-        "t:3: identity.trusted_proxies: believes everybody's x-forwarded-for",
-        "t:5: models.aliases.fast: 'fast' is refused all the same (ban:deepseek): 'deepseek-chat' is of the "
+        "t:3: identity.trusted_proxies: the x-forwarded-for header of every client is trusted",
+        "t:5: models.aliases.fast: 'fast' is refused nevertheless (ban:deepseek): 'deepseek-chat' is of the "
         "banned family deepseek.",
-        "t:9: ban.family: 'in-house' is not in the lineage table: only its models, copies under their "
-        "names, and hosts are banned",
-        "t:14: exception.expires: this exception ends in 1 days",
-        "t:16: exception.family: 'qwen' is not banned: excepts nothing",
+        "t:9: ban.family: 'in-house' is not in the lineage table: only the models and hosts listed "
+        "here, and copies with the same names, are banned",
+        "t:14: exception.expires: this exception expires in 1 days",
+        "t:16: exception.family: 'qwen' is not banned, so this exception has no effect",
     ]
     late = check(text, "t", NEW_YEAR_2027_US + DAY_US)
-    assert any("has expired and does nothing" in sentence for sentence in late.warnings)
+    assert any("has expired and has no effect" in sentence for sentence in late.warnings)
     assert check(text, "t").warnings == ()
 
 
@@ -273,17 +275,20 @@ def test_files(tmp_path: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbfversion = 1\r\nowner = '''a\r\nb'''\r\n")
     assert load(file).owner == "a\nb"
     for content, said in (
-        (b"version = 1\n\xff\xfe", f"{file}:2: is not UTF-8 text; save it as UTF-8"),
-        (b"x = 1\n" * LARGEST_BYTES, f"{file}: larger than 1,048,576 bytes; terms are a page or two"),
+        (b"version = 1\n\xff\xfe", f"{file}:2: is not UTF-8; save the file as UTF-8"),
+        (
+            b"x = 1\n" * LARGEST_BYTES,
+            f"{file}: larger than 1,048,576 bytes; a terms file is one or two pages long",
+        ),
         (os.urandom(3000), f"{file}:"),
     ):
         file.write_bytes(content)
         with pytest.raises(TermsError) as caught:
             load(file)
         assert str(caught.value).startswith(said)
-    with pytest.raises(TermsError, match=r"no such file; `stillwatch terms init .*` makes one"):
+    with pytest.raises(TermsError, match=r"does not exist; `stillwatch terms init .*` creates it"):
         load(tmp_path / "none.toml")
-    with pytest.raises(TermsError, match="is no file"):
+    with pytest.raises(TermsError, match="is not a file"):
         load(tmp_path)
 
 

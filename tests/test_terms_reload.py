@@ -42,7 +42,7 @@ def test_a_new_version_is_taken_at_the_second_look(file: Path) -> None:
     watched = WatchedTerms(file)
     assert (watched.terms.version, watched.error, watched.poll()) == (1, None, None)
     file.write_text(text(2))
-    assert watched.poll() is None  # the file may be half written
+    assert watched.poll() is None  # the file may be incomplete
     taken = watched.poll()
     assert taken is watched.terms
     assert (taken.version, watched.error) == (2, None)
@@ -56,7 +56,7 @@ def test_half_a_text_is_not_taken_while_its_writer_has_the_file_open(file: Path)
         writer.write(text(2))
         writer.flush()
         assert polled(watched) is None
-        assert "it may be half written" in str(watched.error)
+        assert "may be incomplete" in str(watched.error)
         writer.write("[[ban]]\nfamily = 'deepseek'\n")
     taken = polled(watched)
     assert taken is not None
@@ -84,7 +84,7 @@ def test_half_a_text_is_not_taken_at_a_start_either(file: Path, tmp_path: Path) 
         writer.flush()
         begun = WatchedTerms(file, later_us, history=TermsHistory(history.path))
     assert begun.terms.version == 1
-    assert "it may be half written" in str(begun.error)
+    assert "may be incomplete" in str(begun.error)
 
 
 def test_what_grows_from_look_to_look_is_not_taken_before_it_rests(file: Path) -> None:
@@ -239,7 +239,7 @@ def test_versions_only_rise(file: Path) -> None:
     file.write_text(text(4))
     assert polled(watched) is None
     assert watched.error == (
-        f"{file}: version 4 is lower than 5, which was in force; to go back, write version 6; "
+        f"{file}: version 4 is lower than 5, which was in force; to restore old terms, write version 6; "
         "version 5 stays in force"
     )
     file.write_text(text(5, "somebody else"))
@@ -293,7 +293,7 @@ def test_from_a_spoilt_file_a_restart_goes_on_with_what_was_in_force(file: Path)
 
 def test_without_terms_and_without_a_past_there_is_no_start(tmp_path: Path) -> None:
     record = tmp_path / "history.jsonl"
-    with pytest.raises(TermsError, match="is not there"):
+    with pytest.raises(TermsError, match="does not exist"):
         WatchedTerms(tmp_path / "terms.toml", history=TermsHistory(record), keeps_history=True)
     (tmp_path / "terms.toml").write_text("version = 'x'")
     with pytest.raises(TermsError, match="version: 'x' is text"):

@@ -37,7 +37,7 @@ def open_engine(
     points = {point.name: point for point in metadata.entry_points(group=GROUP)}
     if kind not in points:
         known = ", ".join(sorted({*ENGINES, *points}))
-        raise EngineError(f"there is no engine {kind!r}; there are: {known}")
+        raise EngineError(f"there is no engine {kind!r}; available: {known}")
     with blamed_on(f"entry point {kind} = {points[kind].value} of {GROUP}"):
         engine = points[kind].load().open_engine(**settings)
     return engine

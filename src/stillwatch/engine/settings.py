@@ -11,7 +11,7 @@ SIZE = re.compile(r"(\d+(?:\.\d+)?)\s?([KMGT])(i?)B", re.IGNORECASE)
 def table_name(name: str) -> str:
     """Return `name` if it can stand in SQL unquoted. Raises: EngineError."""
     if not NAME.fullmatch(name):
-        raise EngineError(f"{name!r} is no table name; letters, digits and _ only")
+        raise EngineError(f"{name!r} is not a table name; use letters, digits and _ only")
     return name
 
 
@@ -24,7 +24,7 @@ def no_address(engine: str, address: str) -> None:
 def thread_count(threads: int) -> int:
     """Return `threads` if it is one or more. Raises: EngineError."""
     if threads < 1:
-        raise EngineError(f"threads is {threads}; at least 1 is needed")
+        raise EngineError(f"threads is {threads}; give at least 1")
     return threads
 
 
@@ -36,7 +36,7 @@ def size_bytes(size: str) -> int:
     """
     match = SIZE.fullmatch(size)
     if match is None:
-        raise EngineError(f"memory_limit is {size!r}; write a size such as '3GB' or '512MiB'")
+        raise EngineError(f"memory_limit is {size!r}; give a size such as '3GB' or '512MiB'")
     number, letter, binary = match.groups()
     power = "KMGT".index(letter.upper()) + 1
     return int(float(number) * (1024 if binary else 1000) ** power)

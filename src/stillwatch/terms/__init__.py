@@ -261,8 +261,8 @@ class Rung:
 class Messages:
     """Texts for the client. None of them says why: that would help the next attempt."""
 
-    block: str = "This account is blocked by the owner's terms. Ask the owner of the service."
-    verify: str = "This account must be verified first. Ask the owner of the service."
+    block: str = "This account is blocked under the owner's terms. Contact the owner of the service."
+    verify: str = "This account must be verified first. Contact the owner of the service."
     throttle: str = "This account has used up its budget for this hour."
     strip: str = "Log-probabilities and reasoning are withheld from this account."  # "": say nothing
 
@@ -299,7 +299,7 @@ class Holds:
     p_value_at_most: float = 1.0  # of the lead or finding that is the candidate
     exempt_accounts: tuple[str, ...] = ()
     exempt_orgs: tuple[str, ...] = ()  # "*": every account that has an organisation
-    message: str = "This account is paused for some minutes. Try again after the time in Retry-After."
+    message: str = "This account is paused for a few minutes. Try again after the time in Retry-After."
 
 
 @dataclass(frozen=True)

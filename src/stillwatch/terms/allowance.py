@@ -91,7 +91,9 @@ class Allowances:
         for name in sorted(self.more):
             lines += [f"[limits.account.{json.dumps(name)}]", f"output_tokens_per_day = {self.more[name]:_}"]
             if name in self.vouch:
-                lines.append(f"# its own days say {self.vouch[name]:_}: write that if you vouch for it")
+                lines.append(
+                    f"# its history supports {self.vouch[name]:_}: write that if you vouch for the account"
+                )
         return "\n".join(lines) + "\n"
 
 

@@ -23,11 +23,15 @@ def contradictions(terms: Terms, notes: Mistakes) -> None:
     """Note every problem that only shows between entries."""
     _note_cycles(terms, notes)
     _note_unknown_families(terms, notes)
-    _note_repeats(notes, "ban", "bans the family", [skeleton(ban.family) for ban in terms.bans])
+    _note_repeats(notes, "ban", "bans the same family", [skeleton(ban.family) for ban in terms.bans])
     exceptions = [(e.account, e.org, frozenset(e.models), e.family) for e in terms.exceptions]
-    _note_repeats(notes, "exception", "excepts the same models for the same", exceptions)
+    _note_repeats(
+        notes, "exception", "excepts the same models for the same account or organisation", exceptions
+    )
     permissions = [(p.account, p.org, p.kind) for p in terms.permissions]
-    _note_repeats(notes, "permission", "permits the same to the same", permissions)
+    _note_repeats(
+        notes, "permission", "permits the same kind of use to the same account or organisation", permissions
+    )
 
 
 def _note_cycles(terms: Terms, notes: Mistakes) -> None:
@@ -57,8 +61,8 @@ def _note_unknown_families(terms: Terms, notes: Mistakes) -> None:
         hint = f"did you mean {show_value(meant)}?" if meant else f"known: {', '.join(families)}."
         notes.wrong(
             ("ban", number, "family"),
-            f"{show_value(ban.family)} is no family of the lineage table, so nothing would be banned; "
-            f"{hint} Names that the table does not know go under `models`",
+            f"{show_value(ban.family)} is not a family of the lineage table, so nothing would be banned; "
+            f"{hint} Write model names that the table does not know under `models`",
         )
 
 
@@ -67,7 +71,7 @@ def _note_repeats(notes: Mistakes, key: str, problem: str, entries: Iterable[Has
     for number, entry in enumerate(entries):
         if entry in first:
             line = notes.line((key, first[entry]))
-            notes.wrong((key, number), f"{problem} as line {line}; leave one out")
+            notes.wrong((key, number), f"{problem} as line {line}; remove one")
         first.setdefault(entry, number)
 
 
@@ -79,16 +83,19 @@ def doubts(terms: Terms, notes: Mistakes, now_us: int) -> None:
     _warn_of_holds(terms, notes)
     for number, network in enumerate(terms.identity.trusted_proxies):
         if network.prefixlen == 0:
-            notes.warn(("identity", "trusted_proxies", number), "believes everybody's x-forwarded-for")
+            notes.warn(
+                ("identity", "trusted_proxies", number),
+                "the x-forwarded-for header of every client is trusted; name your proxies' networks",
+            )
     if terms.ladder.dry_run and any(rung.act and rung.step > Step.WATCH for rung in terms.ladder.rungs):
-        notes.warn(("ladder", "dry_run"), "nothing is done: every step is only named")
+        notes.warn(("ladder", "dry_run"), "the ladder takes no steps: they are only recorded")
     if not terms.ladder.act_on_group_findings:
         for number, rung in enumerate(terms.ladder.rungs):
             if rung.act and rung.lone is not True and rung.step > Step.WATCH:
                 notes.warn(
                     ("ladder", "rule", number),
-                    'mode = "act" is for lone payers here: a step on a group finding is only proposed unless '
-                    "[ladder] has act_on_group_findings = true",
+                    'mode = "act" applies only to lone payers here: a step on a group finding is only '
+                    "proposed unless [ladder] has act_on_group_findings = true",
                 )
 
 
@@ -96,9 +103,12 @@ def _warn_of_holds(terms: Terms, notes: Mistakes) -> None:
     """Warn about holds, which refuse people who may have done nothing: what the owner may have missed."""
     holds = terms.holds
     if holds.mode == "dry_run":
-        notes.warn(("holds", "mode"), "nobody is held: who would be is written down")
+        notes.warn(("holds", "mode"), "no account is held: the accounts that would be held are only recorded")
     if holds.mode == "on" and not (holds.exempt_accounts or holds.exempt_orgs):
-        what = "no tenant is exempt but those with a [[permission]]; name who has a contract in exempt_orgs"
+        what = (
+            "only tenants with a [[permission]] are exempt; name the organisations with a contract in "
+            "exempt_orgs"
+        )
         notes.warn(("holds", "mode"), what)
 
 
@@ -109,10 +119,10 @@ def _warn_of_ends(terms: Terms, notes: Mistakes, now_us: int) -> None:
     ]
     for key, number, expires_us in dated:
         if expires_us <= now_us:
-            notes.warn((key, number, "expires"), f"this {key} has expired and does nothing; leave it out")
+            notes.warn((key, number, "expires"), f"this {key} has expired and has no effect; remove it")
         elif expires_us <= now_us + SOON_US:
             days = (expires_us - now_us) // DAY_US
-            notes.warn((key, number, "expires"), f"this {key} ends in {days} days")
+            notes.warn((key, number, "expires"), f"this {key} expires in {days} days")
 
 
 def _warn_of_idle_entries(terms: Terms, notes: Mistakes) -> None:
@@ -120,14 +130,15 @@ def _warn_of_idle_entries(terms: Terms, notes: Mistakes) -> None:
     for number, entry in enumerate(terms.exceptions):
         if entry.family is not None and entry.family not in families:
             notes.warn(
-                ("exception", number, "family"), f"{show_value(entry.family)} is not banned: excepts nothing"
+                ("exception", number, "family"),
+                f"{show_value(entry.family)} is not banned, so this exception has no effect",
             )
     for number, ban in enumerate(terms.bans):
         if ban.family not in table().families:
             notes.warn(
                 ("ban", number, "family"),
-                f"{show_value(ban.family)} is not in the lineage table: only its models, copies under their "
-                "names, and hosts are banned",
+                f"{show_value(ban.family)} is not in the lineage table: only the models and hosts listed "
+                "here, and copies with the same names, are banned",
             )
 
 
@@ -142,4 +153,4 @@ def _warn_of_refused_names(terms: Terms, notes: Mistakes, now_us: int) -> None:
     for path, name in names:
         verdict = model_verdict(terms, name, "", now_us)
         if not verdict.allow:
-            notes.warn(path, f"{show_value(name)} is refused all the same ({verdict.rule}): {verdict.reason}")
+            notes.warn(path, f"{show_value(name)} is refused nevertheless ({verdict.rule}): {verdict.reason}")

@@ -58,7 +58,7 @@ def _unnamed_verdict(terms: Terms) -> ModelVerdict:
     """Refuse a request that names no model under a policy without a default: what would answer is unknown."""
     if terms.models.unknown == "deny" or terms.models.allow or any(ban.prevent for ban in terms.bans):
         return ModelVerdict(
-            False, "models.unnamed", None, reason="Name the model: the owner's terms ask for it."
+            False, "models.unnamed", None, reason="Name the model: the owner's terms require it."
         )
     return ModelVerdict(True, "models.unnamed", None)
 
@@ -98,7 +98,7 @@ def _with_family_check(
 ) -> ModelVerdict:
     if verdict.family is None or not families or verdict.family in families or verdict.warn:
         return verdict
-    sentence = f"{quote(wanted)} was asked for, and {quote(served)} of the family {verdict.family} answered."
+    sentence = f"{quote(wanted)} was requested, but {quote(served)} of the family {verdict.family} answered."
     return ModelVerdict(True, "reply.mismatch", served, verdict.family, sentence, sentence, verdict.until_us)
 
 
@@ -243,13 +243,13 @@ def _request_refusal(terms: Terms, limits: AccountLimits, ask: RequestFacts) -> 
     """Refuse a request that asks for more than one request may."""
     if ask.body_bytes > terms.capture.max_body_bytes:
         most = terms.capture.max_body_bytes
-        message = f"The request has {ask.body_bytes:,} bytes; at most {most:,} are taken."
+        message = f"The request has {ask.body_bytes:,} bytes; the limit is {most:,}."
         return Decision(False, "capture.max_body_bytes", 413, "body_too_large", message)
     if limits.max_n is not None and ask.n > limits.max_n:
-        message = f"{ask.n:,} answers were asked for; at most {limits.max_n:,} are given to one request."
+        message = f"The request asks for {ask.n:,} answers; the limit is {limits.max_n:,}."
         return Decision(False, "limits.max_n", 400, "too_many_answers", message)
     if ask.logprobs and not limits.logprobs:
-        message = "Log-probabilities are not given to this account."
+        message = "This account may not request log-probabilities."
         return Decision(False, "limits.logprobs", 403, "logprobs_not_allowed", message)
     return None
 
@@ -290,14 +290,18 @@ def _batch_refusal(most: int | None, used: int, ask: RequestFacts, rule: str) ->
         return None
     if ask.batch_tokens is None:
         message = (
-            "Nobody knows what this batch may bring: upload its file through this gateway, with this account."
+            "The possible output of this batch is unknown: upload its file through this gateway, with "
+            "this account."
         )
         return Decision(False, rule, 403, "batch_unknown", message)
-    sentence = f"This batch may bring {ask.batch_tokens:,} output tokens (its max_tokens, summed up)"
+    sentence = f"This batch may produce {ask.batch_tokens:,} output tokens (the sum of its max_tokens)"
     if ask.batch_tokens > most:
-        message = f"{sentence}; {most:,} are allowed a day. Allow its answers less, or send fewer questions."
+        message = f"{sentence}; the limit is {most:,} a day. Lower max_tokens, or send fewer questions."
         return Decision(False, rule, 400, "batch_too_large", message)
     if used + ask.batch_tokens > most:
-        message = f"{sentence}, and {used:,} of this day are used or promised; {most:,} are allowed a day."
+        message = (
+            f"{sentence}, and {used:,} of today's {most:,} are used or reserved. Try again later, or"
+            " send fewer questions."
+        )
         return Decision(False, rule, 429, "rate_limited", message)
     return None

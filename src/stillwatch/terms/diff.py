@@ -59,7 +59,7 @@ def _general_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     if old.version != new.version:
         yield TermsDifference(OTHER, "version", f"version {old.version} becomes {new.version}")
     if new.version < old.version or (new.version == old.version and new != old):
-        text = f"version {new.version} will not be taken where {old.version} is in force"
+        text = f"version {new.version} is refused where {old.version} is in force"
         yield TermsDifference(OTHER, "version", text)
     for where in ("identity", "capture", "retention", "coin", "limits.address"):
         before, after = attrgetter(where)(old), attrgetter(where)(new)
@@ -69,12 +69,14 @@ def _general_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
                     OTHER, f"{where}.{field.name}", f"{field.name} {_value_text(a)} becomes {_value_text(b)}"
                 )
     if old.owner != new.owner:
-        yield TermsDifference(OTHER, "owner", f"the owner {old.owner!r} becomes {new.owner!r}")
+        yield TermsDifference(OTHER, "owner", f"owner {old.owner!r} becomes {new.owner!r}")
 
 
 def _limits_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     if old.limits.day != new.limits.day:
-        text = f"a day is {'one that slides' if new.limits.slides else 'from midnight to midnight, UTC'}"
+        text = (
+            f"a day is {'the last 20 to 24 hours' if new.limits.slides else 'from midnight to midnight, UTC'}"
+        )
         yield TermsDifference(STRICTER if new.limits.slides else LOOSER, "limits.day", text)
     yield from _limit_changes("limits", "everybody", _own_limits(old), _own_limits(new))
     for kind, before, after in (
@@ -102,7 +104,7 @@ def _model_set_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
             x, y = (None if model_set is None else most_of_set(model_set, who) for model_set in (a, b))
             if x != y:
                 stricter = y is not None and (x is None or y < x)
-                text = f"output tokens per day of {who or 'everybody'} of {', '.join(models)}"
+                text = f"output tokens per day of {who or 'everybody'} for {', '.join(models)}"
                 text += f": {_limit_text(x)} becomes {_limit_text(y)}"
                 yield TermsDifference(STRICTER if stricter else LOOSER, "limits.models", text)
 
@@ -119,7 +121,7 @@ def _limit_changes(
         if a == b:
             continue
         if key == "logprobs":
-            text = f"log-probabilities are {'' if b else 'no longer '}given to {who}"
+            text = f"{who} may {'' if b else 'no longer '}request log-probabilities"
             yield TermsDifference(LOOSER if b else STRICTER, f"{where}.{key}", text)
             continue
         stricter = b is not None and (a is None or b < a)
@@ -140,7 +142,7 @@ def _ladder_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
         if all(_is_same_rule(rung, other) is False for other in b.rungs):
             yield TermsDifference(LOOSER, "ladder.rule", f"goes: {_rule_text(rung)}")
     if a.dry_run != b.dry_run:
-        text = "steps are only named, not taken" if b.dry_run else "steps are taken"
+        text = "steps are only recorded, not taken" if b.dry_run else "steps are taken"
         yield TermsDifference(LOOSER if b.dry_run else STRICTER, "ladder.dry_run", text)
     if a.act_on_group_findings != b.act_on_group_findings:
         who = "taken without a person" if b.act_on_group_findings else "only proposed"
@@ -167,7 +169,7 @@ def _holds_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     a, b = old.holds, new.holds
     if a.mode != b.mode:
         direction = STRICTER if HOLD_MODES.index(b.mode) > HOLD_MODES.index(a.mode) else LOOSER
-        yield TermsDifference(direction, "holds.mode", f"randomised holds: {a.mode} becomes {b.mode}")
+        yield TermsDifference(direction, "holds.mode", f"mode of randomised holds: {a.mode} becomes {b.mode}")
     yield from _number_changes("holds", " of randomised holds:", a, b, HOLDS_NUMBERS)
     for key in ("exempt_accounts", "exempt_orgs"):
         for name in sorted({*getattr(a, key)} ^ {*getattr(b, key)}):
@@ -201,13 +203,13 @@ def _models_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
         text = f"models that the lineage table does not know are {'refused' if deny else 'allowed'}"
         yield TermsDifference(STRICTER if deny else LOOSER, "models.unknown", text)
     if a.default != b.default:
-        text = f"a request that names no model is taken to mean {b.default or 'nothing'} instead of "
+        text = f"the model of a request that names none is taken to be {b.default or 'nothing'} instead of "
         yield TermsDifference(OTHER, "models.default", text + (a.default or "nothing"))
     if a.hide_banned != b.hide_banned:
         text = f"banned models are {'hidden' if b.hide_banned else 'shown'} in /v1/models"
         yield TermsDifference(OTHER, "models.hide_banned", text)
     if bool(a.allow) != bool(b.allow):
-        text = "only listed models may be used" if b.allow else "models need no longer be listed"
+        text = "only listed models may be used" if b.allow else "models outside the list may be used"
         yield TermsDifference(STRICTER if b.allow else LOOSER, "models.allow", text)
     if a.allow and b.allow:
         for name in sorted({*a.allow} ^ {*b.allow}):
@@ -215,18 +217,18 @@ def _models_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
             yield TermsDifference(LOOSER if name in b.allow else STRICTER, "models.allow", text)
     for name in sorted({*a.aliases} | {*b.aliases}):
         if (x := a.aliases.get(name)) != (y := b.aliases.get(name)):
-            text = f"{name} stands for {y or 'itself'} instead of {x or 'itself'}"
+            text = f"{name} is an alias of {y or 'itself'} instead of {x or 'itself'}"
             yield TermsDifference(OTHER, f"models.aliases.{name}", text)
     for name in sorted({*a.fallbacks} | {*b.fallbacks}):
         if (hops := b.fallbacks.get(name, ())) != a.fallbacks.get(name, ()):
-            text = f"instead of {name} {' or '.join(hops) or 'nothing else'} may answer"
+            text = f"the fallback of {name} is {' or '.join(hops) or 'nothing'}"
             yield TermsDifference(OTHER, f"models.fallbacks.{name}", text)
 
 
 def _bans_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     before, after = ({ban.family: ban for ban in terms.bans} for terms in (old, new))
     for family in sorted(after.keys() - before.keys()):
-        word = "banned" if after[family].prevent else "prohibited, with a warning only"
+        word = "banned" if after[family].prevent else "prohibited, with only a warning"
         yield TermsDifference(STRICTER, f"ban.{family}", f"{family} is {word}")
     for family in sorted(before.keys() - after.keys()):
         yield TermsDifference(LOOSER, f"ban.{family}", f"{family} is no longer banned")
@@ -240,7 +242,7 @@ def _ban_changes(a: Ban, b: Ban) -> Iterator[TermsDifference]:
         text = f"{a.family} is {'refused' if b.prevent else 'only warned of'}"
         yield TermsDifference(STRICTER if b.prevent else LOOSER, f"{where}.mode", text)
     for key, what in (
-        ("hosted_by_others", "copies that others host"),
+        ("hosted_by_others", "copies hosted by others"),
         ("finetune", "fine-tunes"),
         ("quantized", "quantized copies"),
         ("merged", "merges"),
@@ -249,7 +251,7 @@ def _ban_changes(a: Ban, b: Ban) -> Iterator[TermsDifference]:
             text = f"the ban on {a.family} {'covers' if covered else 'no longer covers'} {what}"
             yield TermsDifference(STRICTER if covered else LOOSER, f"{where}.includes.{key}", text)
     if a.distilled != b.distilled:
-        text = f"students of {a.family}: {a.distilled} becomes {b.distilled}"
+        text = f"models trained on answers of {a.family}: {a.distilled} becomes {b.distilled}"
         stricter = SEVERITY[b.distilled] > SEVERITY[a.distilled]
         yield TermsDifference(STRICTER if stricter else LOOSER, f"{where}.includes.distilled", text)
     for key in ("hosts", "models"):
@@ -274,7 +276,7 @@ def _grant_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
                 yield TermsDifference(LOOSER, section, text)
             elif entry.expires_us != previous.expires_us:
                 direction = LOOSER if entry.expires_us > previous.expires_us else STRICTER
-                text = f"{held} holds {until}, not {_until_text(previous.expires_us)}"
+                text = f"{held} is valid {until}, not {_until_text(previous.expires_us)}"
                 yield TermsDifference(direction, section, text)
             elif section == "exception" and entry != previous:
                 yield TermsDifference(OTHER, section, f"{held}: {entry.approved_by}, {entry.reason}")
@@ -295,9 +297,9 @@ def _ending_soon(new: Terms, now_us: int) -> Iterator[TermsDifference]:
     for entry in new.exceptions:
         held = f"the exception of {_who(entry)} for {_use_of(entry)}"
         if entry.expires_us <= now_us:
-            yield TermsDifference(OTHER, "exception", f"{held} has ended")
+            yield TermsDifference(OTHER, "exception", f"{held} has expired")
         elif entry.expires_us <= now_us + 14 * DAY_US:
-            yield TermsDifference(OTHER, "exception", f"{held} holds {_until_text(entry.expires_us)}")
+            yield TermsDifference(OTHER, "exception", f"{held} is valid {_until_text(entry.expires_us)}")
 
 
 def _grant_key(entry: ModelException | Permission) -> tuple[object, ...]:

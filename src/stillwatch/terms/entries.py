@@ -50,7 +50,7 @@ def _model_names(table: TableReader, key: str) -> tuple[str, ...]:
     names = table.names(key)
     for name in names:
         if not skeleton(name):
-            table.wrong(key, f"{show_value(name)} has neither letters nor digits, so it would match nothing")
+            table.wrong(key, f"{show_value(name)} has no letters or digits, so it would match nothing")
     return names
 
 
@@ -68,7 +68,7 @@ def ban(table: TableReader) -> Ban:
     )
     rest = built.message.replace("{reason}", "").replace("{model}", "")
     if "{" in rest or "}" in rest:
-        table.wrong("message", "holds a brace that is no {reason} or {model}; leave it out")
+        table.wrong("message", "contains a brace outside {reason} and {model}; remove it")
     includes.check_unknown_keys()
     return table.checked(built)
 
@@ -79,7 +79,7 @@ def _hosts(table: TableReader, key: str) -> tuple[str, ...]:
         labels = host.removeprefix("*.").lower().split(".")
         if len(labels) < 2 or not all(_is_label(label) for label in labels):
             hint = 'give a host name, as in "api.example.com" or "*.example.com"'
-            table.notes.wrong((*table.path, key, number), f"{show_value(host)} is no host name; {hint}")
+            table.notes.wrong((*table.path, key, number), f"{show_value(host)} is not a host name; {hint}")
         else:
             hosts.append(host.lower())
     return tuple(hosts)
@@ -97,19 +97,21 @@ def _holder(table: TableReader, everybody: bool) -> tuple[str | None, str | None
         problem = "both `account` and `org`" if account else "`account` or `org` is missing"
         table.wrong("", f"{problem}; name one account or one organisation")
     if account == "*" and not everybody:
-        table.wrong("account", 'nobody can permit everybody; name one account, or use org = "..."')
+        table.wrong(
+            "account", 'a permission cannot apply to every account; name one account, or use org = "..."'
+        )
     return account, org
 
 
 def _approval(table: TableReader, what: str) -> dict[str, Any]:
     table.need("approved_by", APPROVED)
-    table.need("expires", f"{EXPIRES}: no {what} is for ever")
+    table.need("expires", f"{EXPIRES}: every {what} needs an end")
     return {"approved_by": table.name("approved_by", ""), "expires_us": table.moment("expires", 0)}
 
 
 def exception(table: TableReader) -> ModelException:
     account, org = _holder(table, everybody=True)
-    table.need("reason", 'say why, as in reason = "security testing"')
+    table.need("reason", 'give the reason, as in reason = "security testing"')
     built = ModelException(
         account=account,
         org=org,
@@ -119,13 +121,13 @@ def exception(table: TableReader) -> ModelException:
         **_approval(table, "exception"),
     )
     if not built.models and not table.has("family"):
-        table.wrong("", "names neither `models` nor `family`; say what is excepted")
+        table.wrong("", "has neither `models` nor `family`; name the models or the family")
     return table.checked(built)
 
 
 def permission(table: TableReader) -> Permission:
     account, org = _holder(table, everybody=False)
-    table.need("kind", 'say for what, as in kind = "synthetic-data"')
+    table.need("kind", 'give the kind of use, as in kind = "synthetic-data"')
     built = Permission(
         account=account, org=org, kind=table.name("kind", ""), **_approval(table, "permission")
     )
@@ -134,8 +136,8 @@ def permission(table: TableReader) -> Permission:
 
 
 def test(table: TableReader) -> TermsTest:
-    table.need("request", 'give one, as in request = { model = "gpt-4o" }')
-    table.need("expect", 'say what must come of it, as in expect = "deny"')
+    table.need("request", 'give the request, as in request = { model = "gpt-4o" }')
+    table.need("expect", 'give the expected decision, as in expect = "deny"')
     built = TermsTest(
         ask=_request(table.table("request")),
         expect=table.choice("expect", "allow", OUTCOMES),
@@ -154,7 +156,7 @@ def test(table: TableReader) -> TermsTest:
 
 def operation(table: TableReader) -> Operation:
     table.need("path", 'give the path that clients ask for, as in path = "/v1/audio/{voice}/speech"')
-    table.need("does", 'say what it does, as in does = "generates"')
+    table.need("does", 'give what it does, as in does = "generates"')
     path = table.name("path", "/")
     if table.has("path") and (why := wrong_path(path)):
         table.wrong("path", f"{show_value(path)}: {why}")

@@ -100,7 +100,7 @@ BY_REFUSALS = "refusals"  # prefix of the names of candidates found by refusals
 LARGEST = 0.25  # of the refusal budget, for one candidate; a back end with few accounts would exceed it
 LONGER_PLACES = 0.25  # of the slots: for schedules extended beyond their first days
 SAME_GROUP = 0.5  # of a schedule's accounts in a candidate: then it is the same group under another id
-OVER = "its days are over"
+OVER = "its last day has passed"
 RESERVED = 0.5  # of the refusal budget: kept for candidates by refusals that are not known yet
 
 
@@ -301,15 +301,15 @@ def why_over(
     if now_us >= schedule.end_us:
         return OVER
     if terms.mode != "on":
-        return f'the terms say mode = "{terms.mode}"'
+        return f'the terms have mode = "{terms.mode}"'
     shape = (schedule.block_minutes, schedule.one_block_in)
     if shape != (terms.block_minutes, terms.one_block_in) or schedule.days not in (
         terms.days,
         terms.days_at_most,
     ):
-        return "the terms have another schedule"
+        return "the terms have changed the schedule"
     if not any(_is_schedule_of(schedule, candidate) for candidate in candidates):
-        return "it is no candidate any more"
+        return "it is no longer a candidate"
     if now_us >= replace(schedule, days=terms.days).end_us and not any(
         entry.undecided for entry in candidates if entry.candidate == schedule.candidate
     ):
@@ -333,16 +333,17 @@ def _why_not(terms: Holds, candidate: HoldCandidate, taken: set[str], places: in
     if candidate.p_value > terms.p_value_at_most:
         return f"its p-value {candidate.p_value:.2g} is above p_value_at_most = {terms.p_value_at_most:g}"
     if accounts < terms.accounts_at_least:
-        return (
-            f"{accounts:,} accounts may be held, fewer than accounts_at_least = {terms.accounts_at_least:,}"
-        )
+        return f"only {accounts:,} accounts may be held; accounts_at_least = {terms.accounts_at_least:,}"
     if accounts > terms.accounts_at_most:
-        return f"{accounts:,} accounts are more than accounts_at_most = {terms.accounts_at_most:,}"
+        return f"it has {accounts:,} accounts; accounts_at_most = {terms.accounts_at_most:,}"
     if taken & set(candidate.accounts):
-        return "most of its accounts are, or lately were, in another candidate's schedule"
+        return "most of its accounts are, or recently were, in another candidate's schedule"
     if places <= 0:
         most = f"candidates_at_once = {terms.candidates_at_once:,}"
-        return f"no place is free ({most}; candidates by refusals have half of them, the others the rest)"
+        return (
+            f"all places are taken ({most}; half are reserved for candidates by refusals, half for the "
+            "others)"
+        )
     if (refused := _refused_share(terms, candidate.share)) > LARGEST * terms.refused_share_at_most:
         return (
             f"its holds alone would refuse {refused:.2%} of all requests, more than {LARGEST:.0%} of "
@@ -351,8 +352,8 @@ def _why_not(terms: Holds, candidate: HoldCandidate, taken: set[str], places: in
     if (all_refused := cost + _refused_share(terms, candidate.share)) > terms.refused_share_at_most:
         most = f"refused_share_at_most = {terms.refused_share_at_most:g}"
         return (
-            f"with it, and what is kept for candidates by refusals, {all_refused:.2%} of all requests could "
-            f"be refused ({most})"
+            f"with it, and with the share reserved for candidates by refusals, {all_refused:.2%} of all "
+            f"requests could be refused ({most})"
         )
     return None
 

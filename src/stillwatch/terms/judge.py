@@ -205,7 +205,7 @@ def _known_verdict(
             True, f"exception:{entry.who}", names[-1], resolved.family, until_us=entry.expires_us
         )
     if models.allow:
-        message = f"{quote(names[0])} is not among the models that may be used."
+        message = f"{quote(names[0])} is not on the list of allowed models."
         return ModelVerdict(False, "models.allow", names[-1], resolved.family, message)
-    message = f"{quote(names[0])} is not a known model, and the owner's terms allow known models only."
+    message = f"{quote(names[0])} is not a known model, and the owner's terms allow only known models."
     return ModelVerdict(False, "models.unknown", names[-1], None, message)

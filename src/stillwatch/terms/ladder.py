@@ -74,11 +74,11 @@ def _obstacle(ladder: Ladder, rung: Rung, campaign: LadderCampaign) -> str | Non
     if not rung.act:
         return 'the rule says mode = "propose"'
     if not campaign.lone and not ladder.act_on_group_findings:
-        return "a group finding alone is no reason to act ([ladder] act_on_group_findings is not true)"
+        return "a group finding alone is only proposed ([ladder] act_on_group_findings is not true)"
     if ladder.dry_run:
         return "dry run"
     if rung.step > Step.WATCH and campaign.accounts > ladder.max_accounts:
-        return f"it hits {campaign.accounts:,} accounts, more than max_accounts = {ladder.max_accounts:,}"
+        return f"it affects {campaign.accounts:,} accounts, more than max_accounts = {ladder.max_accounts:,}"
     return None
 
 

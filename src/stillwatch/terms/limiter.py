@@ -57,8 +57,8 @@ def _spends_others_part(gateways: int, new: int, left: int) -> bool:
 
 def _others_decision(name: str, most: int) -> Decision:
     message = (
-        f"The limit of {_limit_text(name, most)} is nearly used up, and the rest of it is at other gateways. "
-        "Ask again."
+        f"The limit of {_limit_text(name, most)} is nearly used up, and other gateways hold the rest. "
+        "Try again."
     )
     return Decision(False, f"limits.{name}", 429, "rate_limited", message, FLEET_WAIT_S)
 
@@ -68,15 +68,15 @@ def _wait_decision(name: str, most: int, used: int, wait_s: int, spent: AccountU
     if used >= most:
         return Decision(False, f"limits.{name}", 429, "rate_limited", f"{limit} is used up.", wait_s)
     message = (
-        f"{limit} may be used up by answers that are on their way: {used:,} are used so far. "
-        "Ask again when one has come, or allow each answer less (max_tokens)."
+        f"{limit} is used or reserved: {used:,} are used, and answers in progress may use the rest. "
+        "Try again when one has ended, or lower max_tokens."
     )
     return Decision(False, f"limits.{name}", 429, "rate_limited", message, min(spent.settles_s, wait_s))
 
 
 def _limit_text(name: str, most: int) -> str:
     noun, _, span = name.removeprefix("models.").rpartition("_per_")
-    suffix = " of these models" if name.startswith("models.") else ""
+    suffix = " for these models" if name.startswith("models.") else ""
     return f"{most:,} {noun.replace('_', ' ')} a {span}{suffix}"
 
 

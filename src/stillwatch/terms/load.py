@@ -13,7 +13,7 @@ from stillwatch.toml import document
 from stillwatch.toml.reading import TableReader
 
 LARGEST_BYTES = 1 << 20  # room for 10,000 exceptions
-SIZE_HINT = "terms are a page or two"
+SIZE_HINT = "a terms file is one or two pages long"
 LARGEST_VERSION = (1 << 53) - 1  # JSON readers keep larger numbers only approximately
 
 DEFAULT = FilePath(__file__).with_name("default.toml")  # bans and limits nothing: the owner decides
@@ -52,8 +52,8 @@ def read(path: str | FilePath) -> str:
     file = FilePath(path)
     try:
         if not file.is_file():
-            problem = "is no file" if file.exists() else "no such file"
-            raise TermsError([f"{path}: {problem}; `stillwatch terms init {path}` makes one"])
+            problem = "is not a file" if file.exists() else "does not exist"
+            raise TermsError([f"{path}: {problem}; `stillwatch terms init {path}` creates it"])
         return document.read_text(file, LARGEST_BYTES, SIZE_HINT)
     except OSError as error:
         raise TermsError([f"{path}: cannot be read: {error.strerror}"]) from error
@@ -85,7 +85,7 @@ def check(text: str, name: str = "terms.toml", now_us: int | None = None) -> Ter
 
 
 def _terms(top: TableReader) -> Terms:
-    top.need("version", "begin with version = 1 and raise it with every change")
+    top.need("version", "start with version = 1 and raise it with every change")
     terms = Terms(
         version=top.whole("version", 1, 1, LARGEST_VERSION),
         owner=top.text("owner", ""),

@@ -91,7 +91,7 @@ class WatchedTerms:
                 if last.sha256 != state.sha256:
                     self._refuse_open(state.sha256)
                 return self._judge_text(state, last.version, last.sha256), state.sha256
-            raise TermsError([f"{self.path}: was changed a moment ago, it may be half written"])
+            raise TermsError([f"{self.path}: was changed a moment ago and may be incomplete"])
         except TermsError as error:
             if last is None or last.text is None:
                 raise
@@ -108,7 +108,9 @@ class WatchedTerms:
         if self._open_since is None or self._open_since[0] != sha256:
             self._open_since = sha256, now_us
         if abs(now_us - self._open_since[1]) < OPEN_US:
-            raise TermsError([f"{self.path}: is open to be written, it may be half written; close it"])
+            raise TermsError(
+                [f"{self.path}: another process has it open for writing, so it may be incomplete; close it"]
+            )
 
     def _keep_last(self, error: TermsError) -> None:
         self.error = f"{error}; version {self.terms.version} stays in force"
@@ -150,14 +152,14 @@ class WatchedTerms:
         try:
             stats = os.stat(self.path)
             if not stat.S_ISREG(stats.st_mode):  # a pipe would block forever
-                raise TermsError([f"{self.path}: is no file"])
+                raise TermsError([f"{self.path}: is not a file"])
             sign = (stats.st_mtime_ns, stats.st_size, stats.st_ino)
             if self._seen is not None and self._seen.sign == sign and self._seen.settled:
                 return self._seen
             with open(self.path, "rb", opener=_open_without_waiting) as file:
                 content = file.read(LARGEST_BYTES + 1)
         except FileNotFoundError:
-            raise TermsError([f"{self.path}: is not there"]) from None
+            raise TermsError([f"{self.path}: does not exist"]) from None
         except OSError as error:
             raise TermsError([f"{self.path}: cannot be read: {error.strerror}"]) from error
         settled = self._now_us() * 1000 - stats.st_mtime_ns > SETTLED_NS
@@ -187,7 +189,7 @@ def _is_open_to_write(path: Path) -> bool:
 def follows(path: Path, version: int, sha256: str, last: int, last_sha256: str) -> None:
     """Refuse a text that would silently revert version `last`. Raises: TermsError."""
     if version < last:
-        hint = f"to go back, write version {last + 1}"
+        hint = f"to restore old terms, write version {last + 1}"
         raise TermsError([f"{path}: version {version} is lower than {last}, which was in force; {hint}"])
     if version == last and sha256 != last_sha256:
         raise TermsError([f"{path}: has changed but is still version {version}; write version {version + 1}"])

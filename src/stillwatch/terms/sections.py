@@ -53,7 +53,7 @@ def identity(table: TableReader) -> IdentitySettings:
         ):
             table.wrong(
                 "end_user_header",
-                f'{show_value(header)} cannot carry an end user; give one like "x-end-user"',
+                f'the header {show_value(header)} cannot name an end user; give one like "x-end-user"',
             )
             header = None
     built = IdentitySettings(
@@ -103,8 +103,8 @@ def retention(table: TableReader) -> Retention:
     if built.text_days > built.sketch_days:
         table.wrong(
             "text_days",
-            f"{built.text_days} days for texts, but only {built.sketch_days} for sketches; texts go with the "
-            "sketches: raise sketch_days or lower text_days",
+            f"text_days = {built.text_days} is more than sketch_days = {built.sketch_days}, but texts are "
+            "deleted with their sketches: raise sketch_days or lower text_days",
         )
     return table.checked(built)
 
@@ -122,7 +122,7 @@ def coin(table: TableReader) -> Coin:
     )
     if table.has("chosen_share") and not (built.accounts or built.orgs or built.campaigns or built.watched):
         table.wrong(
-            "chosen_share", "nobody is chosen; name accounts, orgs or campaigns, or set watched = true"
+            "chosen_share", "no account is chosen; name accounts, orgs or campaigns, or set watched = true"
         )
     return table.checked(built)
 
@@ -131,7 +131,7 @@ def holds(table: TableReader) -> Holds:
     one_block_in = table.whole("one_block_in", Holds.one_block_in, 16, 96)
     if (before := table.whole("blocks_per_window", None, 4, 48)) is not None:  # its name in version 0.1
         if table.has("one_block_in"):
-            table.wrong("blocks_per_window", "one_block_in stands in its place; take this one out")
+            table.wrong("blocks_per_window", "one_block_in replaces this key; remove it")
         one_block_in = max(16, 2 * before)  # one block of each window, of half of the accounts
     built = Holds(
         mode=table.choice("mode", Holds.mode, ("off", "dry_run", "on")),
@@ -152,7 +152,9 @@ def holds(table: TableReader) -> Holds:
     )
     if built.accounts_at_least > built.accounts_at_most:
         most = f"{built.accounts_at_most:,}"
-        what = f"{built.accounts_at_least:,} is more than accounts_at_most ({most}), so nobody would be held"
+        what = (
+            f"{built.accounts_at_least:,} is more than accounts_at_most ({most}), so no account would be held"
+        )
         table.wrong("accounts_at_least", f"{what}; lower it")
     if built.days_at_most < built.days:
         table.wrong("days_at_most", f"{built.days_at_most} is less than days ({built.days}); raise it")
@@ -167,7 +169,7 @@ def limits(table: TableReader) -> AccountLimits:
     _check_spans(table, counts)
     sets = tuple(_model_set(inner) for inner in table.tables("models"))
     if len(sets) > MOST_SETS:
-        table.wrong("models", f"{len(sets)} sets of models; at most {MOST_SETS} are counted")
+        table.wrong("models", f"{len(sets)} sets of models; give at most {MOST_SETS}")
     of_address = address(table.table("address"))
     accounts, orgs = (
         {name: _override(inner.table(name)) for name in inner.content if inner.fits(name, name)}
@@ -215,7 +217,7 @@ def _override(table: TableReader) -> dict[str, int | bool | None]:
         overrides["logprobs"] = table.flag("logprobs", True)
     _check_spans(table, overrides)
     if not table.content:
-        table.wrong("", "holds nothing; give a limit that differs, or leave the table out")
+        table.wrong("", "is empty; give a limit that differs, or remove the table")
     return table.checked(overrides)
 
 
@@ -259,7 +261,7 @@ def ladder(table: TableReader) -> Ladder:
 
 
 def rung(table: TableReader, number: int, act: bool, alter: bool) -> Rung:
-    table.need("step", 'say what to do, as in step = "throttle"')
+    table.need("step", 'give the step, as in step = "throttle"')
     lone = table.flag("lone", False)
     built = Rung(
         step=Step[table.choice("step", "watch", STEPS[1:]).upper()],
@@ -274,7 +276,7 @@ def rung(table: TableReader, number: int, act: bool, alter: bool) -> Rung:
     if built.act and built.step in (Step.STRIP, Step.MARK) and not alter:
         table.wrong(
             "step",
-            f'"{built.step.name.lower()}" alters replies without a person; '
-            'set alter_replies = true in [ladder], or mode = "propose" here',
+            f'"{built.step.name.lower()}" changes replies without a person\'s approval; set alter_replies ='
+            ' true in [ladder], or mode = "propose" here',
         )
     return table.checked(built)

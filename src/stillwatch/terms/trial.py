@@ -42,7 +42,7 @@ def _run_test(terms: Terms, test: TermsTest, now_us: int) -> TermsTestResult:
     target = verdict.target if verdict is not None else None
     failures = []
     if not meets(word, test.expect):
-        failures.append(f"expected {test.expect}, got {word} by {rule}")
+        failures.append(f"expected {test.expect}, got {word} from {rule}")
     if test.rule is not None and rule != test.rule:
         failures.append(f"expected the rule {test.rule}, got {rule}")
     if test.resolves_to is not None and target != test.resolves_to:

@@ -121,11 +121,11 @@ def _convert(hint: Any, value: Any, path: Path, notes: Mistakes) -> Any:
     elif hint is float and type(value) in (int, float):
         if abs(value) <= sys.float_info.max:
             return float(value)
-        notes.wrong(path, f"{show_value(value)} is not finite; give a number")
+        notes.wrong(path, f"{show_value(value)} is not finite; give a finite number")
     elif type(value) is hint and not (hint is str and any("\ud800" <= c <= "\udfff" for c in value)):
         return value
     else:
         right = "a table" if is_dataclass(hint) else EXAMPLES.get(origin or hint, str(hint))
-        kind = "no text in UTF-8" if hint is str and type(value) is str else kind_of(value)
+        kind = "text that is not valid UTF-8" if hint is str and type(value) is str else kind_of(value)
         notes.wrong(path, f"{show_value(value)} is {kind}; give {right}")
     return None

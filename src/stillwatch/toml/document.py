@@ -34,7 +34,7 @@ def decode(content: bytes, name: str, largest_bytes: int, size_hint: str) -> str
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{name}:{line}: is not UTF-8 text; save it as UTF-8") from error
+        raise InputError(f"{name}:{line}: is not UTF-8; save the file as UTF-8") from error
 
 
 def parse(text: str, name: str, top: str = "") -> TableReader:
@@ -47,7 +47,7 @@ def parse(text: str, name: str, top: str = "") -> TableReader:
     try:
         content = tomllib.loads(text)
     except RecursionError as error:
-        raise InputError(f"{name}:1: not TOML: nested too deeply; three levels are enough") from error
+        raise InputError(f"{name}:1: not TOML: nested too deeply; use at most three levels") from error
     except ValueError as error:  # TOMLDecodeError, and int() on more than 4,300 digits
         found = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
         if found is None:
@@ -65,10 +65,10 @@ def _check_size(text: str, name: str) -> None:
     for number, line in enumerate(text.split("\n"), 1):
         squared_dots += line.count(".") ** 2
         if squared_dots > MOST_SQUARED_DOTS:
-            raise InputError(f"{name}:{number}: too many dots; keys of four parts are enough")
+            raise InputError(f"{name}:{number}: too many dots in a key; use at most four parts")
         if len(line) > LONGEST_LINE:
             raise InputError(
-                f"{name}:{number}: a line of {len(line):,} characters; break it at {LONGEST_LINE:,}"
+                f"{name}:{number}: the line has {len(line):,} characters; use at most {LONGEST_LINE:,}"
             )
 
 

@@ -148,7 +148,7 @@ class TableReader:
             return default
         good = all(type(x) in (int, float) and low <= x <= high for x in value)
         if not good or list(value) != sorted(set(value)) or len(value) > 20:
-            self.wrong(key, f"{show_value(value)} will not do; {right}")
+            self.wrong(key, f"{show_value(value)} is not allowed; {right}")
             return default
         return tuple(float(x) for x in value)
 
@@ -181,7 +181,7 @@ class TableReader:
             if type(item) is not str:
                 self.notes.wrong(path, f"{show_value(item)} is {kind_of(item)}; give a name in quotes")
             elif item in good:
-                self.notes.wrong(path, f"{show_value(item)} stands here twice; leave one out")
+                self.notes.wrong(path, f"{show_value(item)} appears twice; remove one")
             elif self.fits(key, item, path):
                 good[item] = None
         return tuple(good)
@@ -192,11 +192,11 @@ class TableReader:
         if not value.strip():
             why = "is empty; give a name"
         elif value != value.strip():
-            why = f"is {show_value(value)}; leave out the space around the name"
+            why = f"is {show_value(value)}; remove the spaces around the name"
         elif len(value) > LONGEST_NAME:
-            why = f"is {len(value):,} characters long; a name has at most {LONGEST_NAME}"
+            why = f"is {len(value):,} characters long; the limit is {LONGEST_NAME}"
         elif not value.isprintable():
-            why = f"is {show_value(value)}; a name has only characters that can be seen"
+            why = f"is {show_value(value)}; use printable characters only"
         if why:
             self.notes.wrong((*self.path, key) if path is None else path, why)
         return why is None
@@ -207,9 +207,9 @@ class TableReader:
         if value is None:
             return default
         if len(value) > longest:
-            self.wrong(key, f"is {len(value):,} characters long; give at most {longest:,}")
+            self.wrong(key, f"is {len(value):,} characters long; the limit is {longest:,}")
         elif not value.replace("\n", "").replace("\t", "").isprintable():
-            self.wrong(key, f"{show_value(value)} holds characters that cannot be seen; leave them out")
+            self.wrong(key, f"{show_value(value)} contains unprintable characters; remove them")
         else:
             return str(value)
         return default
@@ -219,19 +219,19 @@ class TableReader:
         self.asked.append(key)
         value = self.content.get(key)
         right = (
-            "give a day, as in 2027-01-31, or a time with zone, as in 2027-01-31T12:00:00Z (without quotes)"
+            "give a day, as in 2027-01-31, or a time with a zone, as in 2027-01-31T12:00:00Z (without quotes)"
         )
         if value is None:
             return default
         if not isinstance(value, date):
-            self.wrong(key, f"{show_value(value)} is no time; {right}")
+            self.wrong(key, f"{show_value(value)} is not a time; {right}")
         elif not 1970 <= value.year <= LAST_YEAR:
             self.wrong(key, f"{value.year} is out of range; give a year from 1970 to {LAST_YEAR}")
         elif not isinstance(value, datetime):
             end = datetime(value.year, value.month, value.day, tzinfo=UTC) + timedelta(days=1)
             return us(end)
         elif value.tzinfo is None:
-            self.wrong(key, f"{value.isoformat()} has no zone; {right}")
+            self.wrong(key, f"{value.isoformat()} has no time zone; {right}")
         else:
             return us(value)
         return default

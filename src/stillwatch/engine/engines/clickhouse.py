@@ -40,7 +40,7 @@ class ChdbEngine:
         try:
             self._connection.query(f"CREATE TABLE {name} ENGINE = Memory AS SELECT * FROM Python(table)")
         except RuntimeError as error:  # base class of chDB's own, private error
-            raise EngineError(f"chDB cannot take the table {name}: {error}") from error
+            raise EngineError(f"chDB cannot load the table {name}: {error}") from error
 
     def forget(self, name: str) -> None:
         self._run(f"DROP TABLE IF EXISTS {table_name(name)}")
@@ -63,7 +63,7 @@ class ChdbEngine:
         try:
             return self._connection.query(sql, output)
         except RuntimeError as error:  # base class of chDB's own, private error
-            raise EngineError(f"chDB refused: {error}") from error
+            raise EngineError(f"chDB failed: {error}") from error
 
 
 def _clickhouse_sql(sql: str) -> str:

@@ -40,7 +40,7 @@ class DuckDBEngine:
             self._connection.execute("SET enable_progress_bar = false")
         except duckdb.Error as error:
             self._spill.cleanup()
-            raise EngineError(f"DuckDB does not start: {error}") from error
+            raise EngineError(f"DuckDB cannot start: {error}") from error
 
     def register(self, name: str, table: pa.Table) -> None:
         self.forget(table_name(name))
@@ -70,7 +70,7 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise EngineError(f"DuckDB refused: {error}") from error
+        raise EngineError(f"DuckDB failed: {error}") from error
 
 
 def open_engine(threads: int | None, memory_limit: str | None, address: str) -> DuckDBEngine:

@@ -100,7 +100,10 @@ def _start(threads: int | None, memory_limit: str | None, address: str) -> Any:
     running = SparkContext._active_spark_context  # no public call reports it without starting one
     if running is not None:
         if address and running.master != address:
-            raise EngineError(f"Spark runs in this process with the master {running.master}; give no other")
+            raise EngineError(
+                f"Spark already runs in this process with the master {running.master}; omit "
+                "the master, or name this one"
+            )
         return SparkSession.builder.getOrCreate()
     master = address or ("" if SUBMITTED in os.environ else f"local[{cores}]")
     settings = {"spark.app.name": "stillwatch", "spark.ui.showConsoleProgress": "false"}
@@ -117,7 +120,7 @@ def _start(threads: int | None, memory_limit: str | None, address: str) -> Any:
             "spark.sql.shuffle.partitions": str(LOCAL_PARTITIONS),
             "spark.sql.adaptive.enabled": "false",
         }
-    expected = "right would be a master that answers, such as spark://HOST:7077, yarn or local[2]"
+    expected = "give a master that answers, such as spark://HOST:7077, yarn or local[2]"
     with (
         _refusals(f"does not start on {master or 'what spark-submit was told'} ({expected})"),
         _own_interrupts(),
@@ -156,7 +159,7 @@ def _refusals(outcome: str = "refused") -> Iterator[None]:
         error_lines = str(error).strip().splitlines() or [type(error).__name__]
         if "JAVA_GATEWAY_EXITED" in error_lines[0]:
             raise EngineError(
-                f"Spark {outcome}: its Java process ended, see above. It needs Java 17 or 21 "
+                f"Spark {outcome}: its Java process ended, see its output above. It needs Java 17 or 21 "
                 "(Debian: apt-get install default-jre-headless; elsewhere set JAVA_HOME)"
             ) from error
         raise EngineError(f"Spark {outcome}: {' '.join(error_lines[:2])}") from error
