@@ -205,7 +205,7 @@ def test_what_is_no_mapping_is_refused(pairs, said):
         ("[columns]\naccount = 'a'\n[more]\n", "it has more"),
         ("[columns]\n", r"\[columns\]"),
         ("[[", ":1: not TOML"),
-        ("a" * 10_000 + " = [" * 10_000, ":1: a line of"),
+        ("a" * 10_000 + " = [" * 10_000, ":1: the line has"),
     ],
 )
 def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path, text, said):
