@@ -57,8 +57,8 @@ _LENGTH_FIELD = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?(\d{1,9})(?=\r\n)")
 _ANSWERED_EARLY = (b"expect", b"upgrade")  # headers that cause a reply before the request is whole
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
-_LENGTH, _KEY, _OTHER, _CODING, _EXPECT = 1, 2, 3, 4, 5
-_NAMED = {b"content-length": _LENGTH, b"transfer-encoding": _CODING, b"expect": _EXPECT}
+_LENGTH, _KEY, _OTHER, _CODING, _EXPECT, _HOST = 1, 2, 3, 4, 5, 6
+_NAMED = {b"content-length": _LENGTH, b"transfer-encoding": _CODING, b"expect": _EXPECT, b"host": _HOST}
 
 
 def _kind(name: bytes) -> int:
@@ -190,7 +190,7 @@ class Client(asyncio.Protocol):
         self._keys: list[Header] = []
         self._body: list[bytes | bytearray] = []
         self._size = self._head_size = self._length = self._chunks = 0
-        self._in_message = self._in_body = self._known = self._expects = False
+        self._in_message = self._in_body = self._known = self._expects = self._has_host = False
 
     # --- asyncio ---------------------------------------------------------------------------------------
 
@@ -315,6 +315,11 @@ class Client(asyncio.Protocol):
             self._headers.append((name, value))
         elif kind == _KEY:
             self._keys.append((name, value))
+        elif kind == _HOST:
+            if self._has_host:  # a proxy in front may have read the other one (RFC 9112, section 3.2)
+                raise _TooMuch(400, b"Bad Request")
+            self._has_host = True
+            self._headers.append((name, value))
         elif kind == _CODING:
             if value.lower() != b"chunked":
                 raise _TooMuch(501, b"Not Implemented")
