@@ -182,7 +182,9 @@ TERMS = st.builds(
 @given(TERMS, TERMS)
 def test_every_change_is_said_and_the_way_back_says_the_opposite(old: Terms, new: Terms) -> None:
     def said(a: Terms, b: Terms) -> list[tuple[str, str]]:
-        without = [c for c in difference(a, replace(b, version=2), NOW_US) if not c.text.endswith("has expired")]
+        without = [
+            c for c in difference(a, replace(b, version=2), NOW_US) if not c.text.endswith("has expired")
+        ]
         return sorted((c.where, c.direction) for c in without if c.where != "version")
 
     there, back = said(old, new), said(new, old)
